@@ -1,0 +1,36 @@
+# Builds with meson and ninja. Sourced after common.sh.
+# shellcheck shell=bash
+
+# build DIR [MESON_OPTION...] [-- NINJA_TARGET...]
+# Configures DIR (below the checkout unless absolute) once, then builds it. Quiet unless it fails;
+# returns 1 after printing the end of the log. Meson uses ccache by itself where there is one.
+build() {
+  local directory=$1
+  shift
+  [[ $directory == /* ]] || directory=$repository/$directory
+  local options=()
+  while (($#)) && [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  [[ ${1:-} == -- ]] && shift
+
+  mkdir -p "$directory" 2>/dev/null
+  if [[ ! -w $directory ]]; then
+    echo "$directory belongs to $(stat -c %U "$directory" 2>/dev/null); remove it or be that user" >&2
+    return 1
+  fi
+  local log=$directory/build.log
+  {
+    if [[ ! -f $directory/build.ninja ]]; then
+      # A half-configured directory is of no use to anybody.
+      rm -rf "$directory/meson-private" "$directory/meson-info" "$directory/meson-logs"
+      meson setup "$directory" "$repository" "${options[@]}" || return_code=1
+    fi &&
+      [[ ${return_code:-0} -eq 0 ]] && ninja -C "$directory" "$@"
+  } >"$log" 2>&1 && return 0
+  # The first errors say more than the last lines, but with several jobs they may lie anywhere.
+  grep -n -m 20 -E '(error|ERROR|FAILED):' "$log" >&2 || tail -n 30 "$log" >&2
+  echo "whole log: $log" >&2
+  return 1
+}
