@@ -25,26 +25,26 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kFuseWor
     {"auto_unmount", ""},
 }};
 
-constexpr auto kIgnored = std::to_array<std::string_view>({
-    // Kernel overlayfs: for what we do anyway, or never do.
-    "nfs_export", "uuid", "override_creds", "nooverride_creds", "casefold", "context", "fscontext",
-    "defcontext", "rootcontext", "seclabel",
-    // Other union filesystems in user space.
-    "static_nlink", "fast_ino", "fast_ino_check", "ino32_t", "plugins", "default_permissions",
-    "kernel_cache", "auto_cache", "big_writes", "hard_remove", "use_ino", "readdir_ino", "nonempty",
-    "max_write", "max_read", "max_readahead", "max_background", "congestion_threshold",
-    "splice_read", "splice_write", "splice_move", "no_splice_read", "no_splice_write",
-    "no_splice_move", "async_read", "sync_read", "clone_fd", "large_read", "intr",
-    // Access times: the newest fusermount3 rejects some, libfuse the others.
-    "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
-    "lazytime", "nolazytime", "iversion", "noiversion", "mand", "nomand", "silent", "loud",
-    "symfollow",
-    // Propagation and bind words are acted on by the caller.
-    "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
-    "bind", "rbind",
-    // mount(8) and fstab(5).
-    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev",
-    "comment"});
+constexpr auto kIgnored = std::to_array<std::string_view>(
+    {// Kernel overlayfs: for what we do anyway, or never do.
+     "nfs_export", "uuid", "override_creds", "nooverride_creds", "casefold", "context", "fscontext",
+     "defcontext", "rootcontext", "seclabel",
+     // Other union filesystems in user space.
+     "static_nlink", "fast_ino", "fast_ino_check", "ino32_t", "plugins", "default_permissions",
+     "kernel_cache", "auto_cache", "big_writes", "hard_remove", "use_ino", "readdir_ino",
+     "nonempty", "max_write", "max_read", "max_readahead", "max_background", "congestion_threshold",
+     "splice_read", "splice_write", "splice_move", "no_splice_read", "no_splice_write",
+     "no_splice_move", "async_read", "sync_read", "clone_fd", "large_read", "intr",
+     // Access times: the newest fusermount3 rejects some, libfuse the others.
+     "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+     "lazytime", "nolazytime", "iversion", "noiversion", "mand", "nomand", "silent", "loud",
+     "symfollow",
+     // Propagation and bind words are acted on by the caller.
+     "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
+     "bind", "rbind",
+     // mount(8) and fstab(5).
+     "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev",
+     "comment"});
 
 }  // namespace
 
@@ -57,8 +57,8 @@ void remove_word(std::vector<std::string>& words, std::string_view word) {
 }
 
 bool take_fuse_word(std::string_view word, std::vector<std::string>& fuse_options) {
-  const auto* const found = std::ranges::find_if(
-      kFuseWords, [&](const auto& entry) { return entry.first == word; });
+  const auto* const found =
+      std::ranges::find_if(kFuseWords, [&](const auto& entry) { return entry.first == word; });
   if (found == kFuseWords.end()) {
     return false;
   }

@@ -412,8 +412,8 @@ std::optional<Failure> add_layer(LayerPath layer, MountOptions& options) {
     return usage_failure({"bad layer", "(empty path)", Errno{EINVAL}, "give a directory"});
   }
   if (options.lowers.size() >= kMostLayers) {
-    return usage_failure({"too many layers", layer.path, Errno{EINVAL},
-                          "500 at most: merge some of them into one"});
+    return usage_failure(
+        {"too many layers", layer.path, Errno{EINVAL}, "500 at most: merge some of them into one"});
   }
   const bool first = options.lowers.empty();
   if (layer.data_only && first) {
