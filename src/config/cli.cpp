@@ -1,0 +1,345 @@
+#include "config/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "config/failure_text.h"
+
+namespace plyfs::config {
+namespace {
+
+constexpr std::string_view kHelp = R"(plyfs: a copy-on-write union of directories
+
+Usage:
+  plyfs mount [OPTIONS] MOUNTPOINT     mount a stack of layers
+  plyfs umount [--lazy] MOUNTPOINT     unmount it
+  plyfs check [OPTIONS] [MOUNTPOINT]   tell what works on this machine, with remedies
+  plyfs -o OPTIONS MOUNTPOINT          the form of fuse-overlayfs and mount(8)
+  plyfs --version
+
+Examples:
+  plyfs mount --lower /layers/top --lower /layers/base --upper up merged
+  plyfs -o lowerdir=/layers/top:/layers/base,upperdir=up,workdir=work merged
+  plyfs umount merged
+
+See 'plyfs COMMAND --help' for the options of a command.
+Exit codes: 0 done, 1 wrong usage, 2 system error, 32 mount or umount failed.
+)";
+
+constexpr std::string_view kMountFooter = R"(Examples:
+  plyfs mount --lower /layers/top --lower /layers/base --upper up merged
+  plyfs mount --lower /layers/base merged             read-only: there is no upper
+  plyfs mount --lower / --upper up -o volatile,index=off merged
+
+Words of -o:
+  lowerdir=A:B[::DATA]  lowerdir+=A  datadir+=A  upperdir=U  workdir=W  ro  rw
+  redirect_dir=on|off  metacopy=on|off  index=on|off  xino=auto|on|off
+  whiteout=auto|char|xattr|aufs  xattr=auto|trusted|user  userxattr
+  fsync=auto|strict|volatile  volatile  writeback=on|off  threads=N  timeout=SECONDS
+  noacl  noxattrs  uidmapping=C:H:N  gidmapping=C:H:N  squash_to_root
+  squash_to_uid=N  squash_to_gid=N  fsname=NAME  subtype=NAME
+  allow_other  allow_root  [no]suid  [no]dev  [no]exec  noatime  auto_unmount
+A comma or a colon inside a path is written \, or \: )";
+
+constexpr std::string_view kCompatibleFooter = R"(Examples:
+  plyfs -o lowerdir=/layers/top:/layers/base,upperdir=up,workdir=work merged
+  plyfs -o lowerdir=/layers/top:/layers/base merged   read-only: there is no upper
+
+Words of -o that are not known are reported and ignored in this form.)";
+
+// Commands whose place is kept; each comes with its own issue.
+constexpr auto kLaterCommands = std::to_array<std::string_view>(
+    {"volume", "ls", "inspect", "rm", "run", "diff", "commit", "flatten", "convert"});
+
+constexpr auto kCompatibleNames = std::to_array<std::string_view>(
+    {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});
+
+constexpr std::string_view kOverlayName = "fuse-overlayfs";
+
+std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+CommandLine fail_with(Failure failure) {
+  CommandLine line;
+  line.action = Action::kFail;
+  line.failure = std::move(failure);
+  return line;
+}
+
+CommandLine print(std::string text) {
+  CommandLine line;
+  line.output = std::move(text);
+  return line;
+}
+
+CommandLine later(std::string_view subject) {
+  return fail_with(usage_failure({"not built yet", subject, Errno{ENOSYS}, "see --help"}));
+}
+
+std::string version_line(std::string_view program) {
+  if (program == kOverlayName) {
+    // Callers parse the first line, and ask for 1.10 or more.
+    return "fuse-overlayfs: version 1.14 (plyfs " PLYFS_VERSION ")\n";
+  }
+  return "plyfs version " PLYFS_VERSION "\n";
+}
+
+/// The stack options as the command line has them, before they become MountOptions.
+struct StackWords {
+  std::vector<std::string> option_strings;
+  std::vector<std::string> lowers;
+  std::string upper;
+  std::string work;
+};
+
+CLI::Option* add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& values,
+                          const std::string& description) {
+  // Without this a repeated option would swallow the arguments that follow it.
+  return app.add_option(names, values, description)->allow_extra_args(false);
+}
+
+void add_stack_options(CLI::App& app, StackWords& words) {
+  add_repeated(app, "-o,--options", words.option_strings, "mount options, see below")
+      ->type_name("OPTS");
+  add_repeated(app, "--lower", words.lowers, "a read-only layer; the first is the topmost")
+      ->type_name("DIR");
+  app.add_option("--upper", words.upper, "the writable layer; without it the mount is read-only")
+      ->type_name("DIR");
+  app.add_option("--work", words.work,
+                 "staging on the upper's filesystem (default: UPPER.work beside it)")
+      ->type_name("DIR");
+}
+
+std::optional<Failure> apply_stack_words(const StackWords& words, UnknownWords unknown,
+                                         CommandLine& line) {
+  for (const std::string& text : words.option_strings) {
+    if (auto failure = parse_options(text, unknown, line.options, line.warnings)) {
+      return failure;
+    }
+  }
+  for (const std::string& lower : words.lowers) {
+    if (auto failure = add_layer(LayerPath{.path = lower}, line.options)) {
+      return failure;
+    }
+  }
+  if (!words.upper.empty()) {
+    line.options.upper = words.upper;
+  }
+  if (!words.work.empty()) {
+    line.options.work = words.work;
+  }
+  return std::nullopt;
+}
+
+void finish_options(const Surroundings& surroundings, CommandLine& line) {
+  MountOptions& options = line.options;
+  apply_defaults(surroundings.caller, options);
+  // Debug output is for a terminal, and there is none in the background.
+  options.foreground = options.foreground || options.debug;
+  // The daemon leaves the directory of the call, and unmounts by this name.
+  if (!options.mountpoint.empty() && !options.mountpoint.starts_with('/') &&
+      surroundings.directory.starts_with('/')) {
+    options.mountpoint = surroundings.directory + "/" + options.mountpoint;
+  }
+}
+
+/// Runs CLI11 over the arguments; a command line comes back when that settles the matter.
+std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const> arguments,
+                                      const std::string& help_hint) {
+  // CLI11 takes them last first.
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    return print(app.help());
+  } catch (const CLI::ParseError& error) {
+    return fail_with(usage_failure(
+        {"wrong usage", error.what(), Errno{EINVAL}, "see '" + help_hint + " --help'"}));
+  }
+  return std::nullopt;
+}
+
+/// Options whose place is kept: accepted by the parser, refused by name afterwards.
+struct LaterOptions {
+  std::vector<std::string> volumes;
+  std::vector<std::string> volumes_from;
+  std::string name;
+  std::string config;
+  std::string save;
+
+  void add_to(CLI::App& app) {
+    add_repeated(app, "-v,--volume", volumes, "not built yet")->type_name("VOLUME");
+    add_repeated(app, "--volumes-from", volumes_from, "not built yet")->type_name("NAME[:ro]");
+    app.add_option("--name", name, "not built yet")->type_name("NAME");
+    app.add_option("--config", config, "not built yet")->type_name("FILE");
+    app.add_option("--save", save, "not built yet")->type_name("FILE");
+  }
+
+  static std::optional<CommandLine> refuse(const CLI::App& app) {
+    for (const char* const option :
+         {"--volume", "--volumes-from", "--name", "--config", "--save"}) {
+      if (app.count(option) > 0) {
+        return later(option);
+      }
+    }
+    return std::nullopt;
+  }
+};
+
+CommandLine parse_mount(std::span<const char* const> arguments, const Surroundings& surroundings) {
+  CommandLine line;
+  StackWords words;
+  LaterOptions later_options;
+  CLI::App app{"Mount a stack of layers; returns once the mount is usable.", "plyfs mount"};
+  add_stack_options(app, words);
+  later_options.add_to(app);
+  app.add_flag("-f,--foreground", line.options.foreground, "stay in the foreground");
+  app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
+  app.add_option("MOUNTPOINT", line.options.mountpoint, "an existing directory")->required();
+  app.footer(std::string{kMountFooter});
+  if (auto settled = run_parser(app, arguments, "plyfs mount")) {
+    return *std::move(settled);
+  }
+  if (auto refused = LaterOptions::refuse(app)) {
+    return *std::move(refused);
+  }
+  if (auto failure = apply_stack_words(words, UnknownWords::kRefuse, line)) {
+    return fail_with(*std::move(failure));
+  }
+  finish_options(surroundings, line);
+  line.action = Action::kMount;
+  return line;
+}
+
+CommandLine parse_check(std::span<const char* const> arguments, const Surroundings& surroundings) {
+  CommandLine line;
+  StackWords words;
+  bool json = false;
+  CLI::App app{"Tell what will work on this machine and what will not, with the remedy.",
+               "plyfs check"};
+  add_stack_options(app, words);
+  app.add_flag("--json", json, "print JSON");
+  app.add_option("MOUNTPOINT", line.options.mountpoint, "checked too when given");
+  app.footer(
+      "Examples:\n  plyfs check\n  plyfs check --json --lower /layers/base --upper up merged");
+  if (auto settled = run_parser(app, arguments, "plyfs check")) {
+    return *std::move(settled);
+  }
+  if (auto failure = apply_stack_words(words, UnknownWords::kRefuse, line)) {
+    return fail_with(*std::move(failure));
+  }
+  finish_options(surroundings, line);
+  line.action = Action::kCheck;
+  line.format = json ? OutputFormat::kJson : OutputFormat::kText;
+  return line;
+}
+
+CommandLine parse_umount(std::span<const char* const> arguments) {
+  CommandLine line;
+  bool lazy = false;
+  CLI::App app{"Unmount; the daemon ends by itself.", "plyfs umount"};
+  app.add_flag("-l,--lazy", lazy, "detach now, end when nothing uses it any more");
+  app.add_option("MOUNTPOINT", line.target, "where it is mounted")->required();
+  app.footer("Examples:\n  plyfs umount merged\n  plyfs umount --lazy merged");
+  if (auto settled = run_parser(app, arguments, "plyfs umount")) {
+    return *std::move(settled);
+  }
+  line.action = Action::kUmount;
+  line.unmount_mode = lazy ? sys::UnmountMode::kLazy : sys::UnmountMode::kNow;
+  return line;
+}
+
+/// `[SOURCE] MOUNTPOINT -o ...`, as fuse-overlayfs, mount(8) and mount.fuse3 call.
+CommandLine parse_compatible(std::string_view program, std::span<const char* const> arguments,
+                             const Surroundings& surroundings) {
+  CommandLine line;
+  StackWords words;
+  std::vector<std::string> positionals;
+  std::string ignored_type;
+  bool foreground = false;
+  bool version = false;
+  CLI::App app{"Mount a stack of layers.", "plyfs"};
+  add_repeated(app, "-o", words.option_strings, "mount options")->type_name("OPTS");
+  app.add_flag("-f,--foreground", foreground, "stay in the foreground");
+  app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
+  app.add_flag("-V,--version", version, "print the version");
+  app.add_flag("-s,-n,-v")->description("accepted and ignored");
+  app.add_option("-t", ignored_type, "accepted and ignored")->type_name("TYPE");
+  app.add_option("MOUNTPOINT", positionals, "the last one is the mountpoint");
+  app.footer(std::string{kCompatibleFooter});
+  if (auto settled = run_parser(app, arguments, "plyfs")) {
+    return *std::move(settled);
+  }
+  if (version) {
+    return print(version_line(program));
+  }
+  if (positionals.size() > 2) {
+    return fail_with(usage_failure({"too many arguments", positionals[2], Errno{E2BIG},
+                                    "give a source, which is ignored, and a mountpoint"}));
+  }
+  if (program == kOverlayName) {
+    line.options.fsname = kOverlayName;
+    line.options.subtype = kOverlayName;
+    line.options.whiteout = surroundings.compatible_whiteout;
+  }
+  if (auto failure = apply_stack_words(words, UnknownWords::kWarn, line)) {
+    return fail_with(*std::move(failure));
+  }
+  line.options.mountpoint = positionals.empty() ? std::string{} : positionals.back();
+  // mount(8) hands its own -f, "pretend", to its helpers.
+  const bool helper = program.starts_with("mount.");
+  line.options.foreground = foreground && !helper;
+  line.action = foreground && helper ? Action::kPretendMount : Action::kMount;
+  finish_options(surroundings, line);
+  return line;
+}
+
+CommandLine parse_own(std::span<const char* const> arguments, const Surroundings& surroundings) {
+  if (arguments.empty()) {
+    return fail_with(
+        usage_failure({"wrong usage", "no command given", Errno{EINVAL}, "see 'plyfs --help'"}));
+  }
+  const std::string_view command = arguments.front();
+  const std::span<const char* const> rest = arguments.subspan(1);
+  if (command == "mount") {
+    return parse_mount(rest, surroundings);
+  }
+  if (command == "umount" || command == "unmount") {
+    return parse_umount(rest);
+  }
+  if (command == "check") {
+    return parse_check(rest, surroundings);
+  }
+  if (command == "--help" || command == "-h" || command == "help") {
+    return print(std::string{kHelp});
+  }
+  if (std::ranges::find(kLaterCommands, command) != kLaterCommands.end()) {
+    return later(command);
+  }
+  const bool bare = std::ranges::any_of(arguments, [](std::string_view argument) {
+    return argument.starts_with("-o") || argument == "--version" || argument == "-V";
+  });
+  if (bare || command.starts_with('-')) {
+    return parse_compatible("plyfs", arguments, surroundings);
+  }
+  return fail_with(usage_failure(
+      {"unknown command", command, Errno{EINVAL}, "see 'plyfs --help' for the known ones"}));
+}
+
+}  // namespace
+
+CommandLine parse_command_line(std::span<const char* const> arguments,
+                               const Surroundings& surroundings) {
+  const std::string_view program = arguments.empty() ? "plyfs" : base_name(arguments.front());
+  const auto rest = arguments.empty() ? arguments : arguments.subspan(1);
+  if (std::ranges::find(kCompatibleNames, program) != kCompatibleNames.end()) {
+    return parse_compatible(program, rest, surroundings);
+  }
+  return parse_own(rest, surroundings);
+}
+
+}  // namespace plyfs::config
