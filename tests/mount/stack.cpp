@@ -267,6 +267,15 @@ std::string Stack::lower_path(std::size_t layer, const std::string& path) const 
 std::string Stack::mountpoint() const { return state_->root + "/mnt"; }
 std::string Stack::directory() const { return state_->root; }
 Picture Stack::upper_picture() const { return plyfs::tests::upper_picture(upper_path()); }
+Picture Stack::left_overs() const {
+  if (!exists(work_path("work")) || call::access(work_path("work"), R_OK) != "ok") {
+    return {};  // the kernel's own, closed to the user who mounted
+  }
+  Picture lines = plyfs::tests::upper_picture(work_path("work"));
+  // Unions keep one whiteout to link others from.
+  std::erase_if(lines, [](const std::string& line) { return line.ends_with("(whiteout)"); });
+  return lines;
+}
 pid_t Stack::daemon() const { return state_->daemon; }
 
 }  // namespace plyfs::tests

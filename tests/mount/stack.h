@@ -58,6 +58,8 @@ class Stack {
   [[nodiscard]] std::string directory() const;   ///< private to this stack
 
   [[nodiscard]] Picture upper_picture() const;
+  /// What lies in the work directory although no operation is under way.
+  [[nodiscard]] Picture left_overs() const;
   /// Builds the layers without mounting.
   void build(const System& system);
   /// The layer options ("lowerdir=...,upperdir=...,workdir=...").

@@ -116,6 +116,9 @@ class Builder {
     if (item.kind == Kind::kHardlink || item.kind == Kind::kAufsWhiteout) {
       return;
     }
+    if (item.size) {
+      must(call::truncate(path, *item.size), path);
+    }
     if (item.owner) {
       must(call::chown(path, item.owner->first, item.owner->second), path);
     }
@@ -304,6 +307,11 @@ Item Item::with_xattr(std::string name, std::string value) && {
 
 Item Item::with_mtime(timespec time) && {
   mtime = time;
+  return std::move(*this);
+}
+
+Item Item::with_size(off_t bytes) && {
+  size = bytes;
   return std::move(*this);
 }
 

@@ -37,12 +37,14 @@ struct Item {
   dev_t device = 0;
   std::optional<std::pair<uid_t, gid_t>> owner;
   timespec mtime = kOldTime;
+  std::optional<off_t> size;  ///< longer than the content: the rest is a hole
   std::vector<std::pair<std::string, std::string>> xattrs;
 
   Item with_mode(mode_t bits) &&;
   Item with_owner(uid_t uid, gid_t gid) &&;
   Item with_xattr(std::string name, std::string value) &&;
   Item with_mtime(timespec time) &&;
+  Item with_size(off_t bytes) &&;
 };
 
 using Items = std::vector<Item>;
