@@ -130,7 +130,9 @@ int mount(const CommandLine& line) {
   if (line.options.foreground) {
     return serve(line.options, Daemon::in_foreground());
   }
-  auto started = Daemon::start();
+  const bool by_caller = plyfs::config::is_mounted_by_caller(line.options.mountpoint);
+  auto started = Daemon::start(by_caller ? plyfs::sys::InheritedFiles::kKeep
+                                         : plyfs::sys::InheritedFiles::kClose);
   if (!started) {
     return fail(plyfs::config::system_failure({"cannot start the daemon", "fork", started.error(),
                                                "free memory or processes, or use -f"}));

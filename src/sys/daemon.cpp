@@ -1,11 +1,13 @@
 #include "sys/daemon.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 namespace plyfs::sys {
@@ -59,6 +61,23 @@ Daemon::Report wait_for(pid_t child, BorrowedFd pipe) {
   return report;
 }
 
+// All above 2. They keep their numbers, so that nobody else's can be among them later.
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  DIR* const directory = ::opendir("/proc/self/fd");
+  if (directory == nullptr) {
+    return found;
+  }
+  while (const dirent* const entry = ::readdir(directory)) {
+    const int descriptor = std::atoi(entry->d_name);
+    if (descriptor > 2 && descriptor != ::dirfd(directory)) {
+      found.push_back(descriptor);
+    }
+  }
+  (void)::closedir(directory);
+  return found;
+}
+
 // Descriptors 0 to 2 are open (fill_standard_descriptors), so `null` is none of them.
 Status leave_terminal() {
   const UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
@@ -75,7 +94,11 @@ Status leave_terminal() {
 
 }  // namespace
 
-Result<std::variant<Daemon, Daemon::Report>> Daemon::start() {
+Result<std::variant<Daemon, Daemon::Report>> Daemon::start(InheritedFiles inherited) {
+  std::vector<int> to_close;
+  if (inherited == InheritedFiles::kClose) {
+    to_close = open_descriptors();  // none of them is ours yet
+  }
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     return Errno{errno};
@@ -92,10 +115,10 @@ Result<std::variant<Daemon, Daemon::Report>> Daemon::start() {
   }
   read_end.reset();
   (void)::setsid();  // cannot fail: a new child leads no group
-  return std::variant<Daemon, Report>{Daemon{std::move(write_end)}};
+  return std::variant<Daemon, Report>{Daemon{std::move(write_end), std::move(to_close)}};
 }
 
-Daemon Daemon::in_foreground() { return Daemon{UniqueFd{}}; }
+Daemon Daemon::in_foreground() { return Daemon{UniqueFd{}, {}}; }
 
 Status Daemon::leave_directory() {
   if (report_.valid() && ::chdir("/") != 0) {
@@ -109,6 +132,10 @@ Status Daemon::ready() {
     return {};
   }
   TRY(leave_terminal());
+  for (const int descriptor : inherited_) {
+    (void)::close(descriptor);
+  }
+  inherited_.clear();
   const Status sent = write_report(report_.borrow(), std::string_view{"\0", 1});
   report_.reset();
   return sent;

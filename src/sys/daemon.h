@@ -5,11 +5,18 @@
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::sys {
+
+/// Descriptors above 2 that the caller left open for us: a lock file, the pipe of a shell.
+enum class InheritedFiles : unsigned char {
+  kClose,  ///< by ready(), so that nobody waits for a lock or a pipe that we do not need
+  kKeep,   ///< one of them is /dev/fuse, mounted by the caller
+};
 
 /// The process that serves the mount. Made before any thread exists. Guarded by caller: one of
 /// ready() and fail() is called, once, from any thread.
@@ -25,7 +32,7 @@ class Daemon {
 
   /// Forks. The child gets a Daemon in a session of its own and goes on at once; the parent waits
   /// and gets the child's Report. Errors: of pipe(2) and fork(2).
-  static Result<std::variant<Daemon, Report>> start();
+  static Result<std::variant<Daemon, Report>> start(InheritedFiles inherited);
 
   /// No fork: ready() does nothing, fail() is for the caller to print.
   static Daemon in_foreground();
@@ -43,8 +50,10 @@ class Daemon {
   bool fail(std::string_view message, int exit_code);
 
  private:
-  explicit Daemon(UniqueFd report) : report_(std::move(report)) {}
-  UniqueFd report_;  ///< write end; invalid in the foreground and after the report
+  Daemon(UniqueFd report, std::vector<int> inherited)
+      : report_(std::move(report)), inherited_(std::move(inherited)) {}
+  UniqueFd report_;             ///< write end; invalid in the foreground and after the report
+  std::vector<int> inherited_;  ///< closed when ready
 };
 
 /// Opens /dev/null for those of 0, 1 and 2 that the caller closed: no other file may get these
