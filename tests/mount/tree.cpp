@@ -162,6 +162,10 @@ void apply(View& view, const Item& item) {
     case Kind::kWhiteout:
     case Kind::kXattrWhiteout:
     case Kind::kAufsWhiteout:
+      if (const std::string parent = parent_of(item.path);
+          !parent.empty() && view.find(parent) == view.end()) {
+        put(view, dir(parent));  // the marker's own layer has it
+      }
       view.erase(item.path);
       return hide_below(view, item.path);
     case Kind::kOpaque:
@@ -258,7 +262,7 @@ std::string upper_line(const std::string& root, const std::string& path) {
   }
   if (has_mark(full, "metacopy")) {
     text = path + " (metacopy)";
-  } else if (has_mark(full, "redirect")) {
+  } else if (is_directory(full) && has_mark(full, "redirect")) {
     text += " (redirect)";
   }
   return text;
