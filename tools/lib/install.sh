@@ -18,12 +18,18 @@ readonly check_packages=(
 
 installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
+# missing_packages PACKAGE...   Prints those that are not installed.
+missing_packages() {
+  local package
+  for package in "$@"; do
+    installed "$package" || echo "$package"
+  done
+}
+
 # install_packages PACKAGE...   Asks apt only for what is missing.
 install_packages() {
-  local package missing=()
-  for package in "$@"; do
-    installed "$package" || missing+=("$package")
-  done
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
   have apt-get || fail "these packages are missing and there is no apt-get: ${missing[*]}"
   can_be_root || fail "these packages are missing; run as root or install sudo: ${missing[*]}"
@@ -55,8 +61,8 @@ make_fuse_usable() {
 
 # The first id after every range handed out in FILE (/etc/subuid or /etc/subgid).
 next_subordinate_id() {
-  awk -F: 'BEGIN { next_id = 100000 } $2 + $3 > next_id { next_id = $2 + $3 } END { print next_id }' \
-    "$1" 2>/dev/null || echo 100000
+  awk -F: 'BEGIN { first = 100000 } $2 + $3 > first { first = $2 + $3 } END { print first }' "$1" \
+    2>/dev/null || echo 100000
 }
 
 # Started by root: creates the unprivileged user, with subordinate ids for user namespaces.

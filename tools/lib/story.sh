@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The story that tools/quickstart tells, run as the user whom it is about. Every sentence that starts
-# with "ok" has been checked; the first that does not hold ends the story with an error.
+# The story that tools/quickstart tells, run as the user whom it is about. Every sentence with "ok"
+# before it has been checked; the first that does not hold ends the story with an error.
 #
 # story.sh --plyfs PROGRAM --examples DIR [--prefix "COMMAND "] [DIR...]
 #   --plyfs     the program to mount with
@@ -107,6 +107,7 @@ whiteout_kind() {
   fi
 }
 
+# shellcheck disable=SC2010  # a glob would not ask the filesystem for the list of names
 hidden() { [[ ! -e $1 && ! -L $1 ]] && ! ls -A -- "${1%/*}" | grep -qxF -- "${1##*/}"; }
 hidden_but_in() { hidden "$1" && [[ -e $2 ]]; }
 same_text() { [[ $1 == "$2" ]]; }
@@ -115,7 +116,9 @@ is_empty_directory() { [[ -d $1 ]] && holds_only "$1" ''; }
 no_marks_in() { [[ -z $(find "$@" -maxdepth 3 -name '.wh.*' 2>/dev/null) ]]; }
 append_line() { echo "$added_line" >>"$1"; }
 ends_with_added_line() { [[ $(tail -n 1 -- "$1") == "$added_line" ]]; }
-list_upper() { (cd "$upper" && find . -mindepth 1 -printf '%M %6s  %P\n' | sort -k 3 | head -n 20); }
+list_upper() {
+  (cd "$upper" && find . -mindepth 1 -printf '%M %6s  %P\n' | sort -k 3 | head -n 20)
+}
 
 # ---- mounting --------------------------------------------------------------------------------
 
@@ -245,7 +248,7 @@ tell_of_a_program_inside() {
   fi
 }
 
-# Title and first line as they are; the names that follow, which a piped ls prints one a line, as a paragraph.
+# Title and first line as they are; the names that follow, one a line, as a paragraph.
 pack_lines() {
   awk 'NR <= 2 { print; next }
        length(line $1) > 86 { print "      " line; line = "" }
