@@ -2,8 +2,6 @@
 
 #include <cstddef>
 
-#include "base/log.h"
-
 namespace plyfs::config {
 namespace {
 
@@ -20,11 +18,19 @@ Failure failure(const FailureParts& parts, int exit_code) {
 
 }  // namespace
 
+// A backslash stays itself, unlike in the log: the reader compares with what was typed.
 std::string shown(std::string_view bytes) {
-  if (bytes.size() <= kShownBytes) {
-    return log::printable(bytes);
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes.substr(0, kShownBytes)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      text.append("\\x").append(1, kDigits[byte >> 4]).append(1, kDigits[byte & 15]);
+    } else {
+      text.push_back(c);
+    }
   }
-  return log::printable(bytes.substr(0, kShownBytes)) + "...";
+  return bytes.size() <= kShownBytes ? text : text + "...";
 }
 
 Failure usage_failure(const FailureParts& parts) { return failure(parts, kExitUsage); }
