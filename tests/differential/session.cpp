@@ -1,0 +1,265 @@
+#include "session.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <utility>
+
+namespace plyfs::difftest {
+namespace {
+
+Difference broken(const std::string& what, const std::string& detail) {
+  return {"broken/" + what, what + ": " + detail + "\n"};
+}
+
+using Found = std::optional<Difference>;
+
+#define RETURN_IF_FOUND(expression)                         \
+  do {                                                      \
+    if (Found found_here = (expression)) return found_here; \
+  } while (false)
+
+class Session {
+ public:
+  Session(const Case& input, const Limits& limits, Drivers drivers, std::string base,
+          Progress& progress, Trace trace)
+      : input_(input),
+        limits_(limits),
+        drivers_(std::move(drivers)),
+        base_(std::move(base)),
+        progress_(progress),
+        trace_(trace) {}
+
+  Found run() {
+    RETURN_IF_FOUND(prepare());
+    const TreeDump lower = dump_directory(base_ + "/lower");
+    RETURN_IF_FOUND(mount_both());
+    RETURN_IF_FOUND(run_operations());
+    RETURN_IF_FOUND(compare_now("at the end"));
+    RETURN_IF_FOUND(remount("after the last remount"));
+    RETURN_IF_FOUND(cross());
+    host_.enter();
+    return compare_trees(lower, dump_directory(base_ + "/lower"), "of the lower layers", exact());
+  }
+
+ private:
+  static TreeRules exact() { return {nullptr, InodeNumbers::kSame}; }
+  [[nodiscard]] TreeRules exact_as_promised() const {
+    const bool all = drivers_.promise == InodeNumbers::kSame;
+    return {nullptr, drivers_.promise, all ? HardLinks::kSame : drivers_.reference_links};
+  }
+  [[nodiscard]] Found check_subject(const TreeDump& dump, const char* when) const {
+    return drivers_.promise == InodeNumbers::kSame ? check_tree(dump, when) : std::nullopt;
+  }
+
+  Stack stack_of(const std::string& name) const {
+    Stack stack;
+    for (int i = layer_count(input_.layers) - 1; i >= 0; --i) {
+      stack.lowers.push_back(base_ + "/lower/" + std::to_string(i));
+    }
+    stack.upper = base_ + "/" + name + "/upper";
+    stack.work = base_ + "/" + name + "/work";
+    stack.mountpoint = base_ + "/" + name + "/mnt";
+    return stack;
+  }
+
+  Found prepare() {
+    ::umask(022);
+    std::string error;
+    const std::array<const char*, 9> directories = {"/lower",     "/ref",      "/ref/upper",
+                                                    "/ref/work",  "/ref/mnt",  "/sub",
+                                                    "/sub/upper", "/sub/work", "/sub/mnt"};
+    for (const char* directory : directories) {
+      if (::mkdir((base_ + directory).c_str(), 0755) != 0) {
+        return broken("mkdir", base_ + directory + ": " + std::strerror(errno));
+      }
+    }
+    error = build_layers(input_.layers, base_ + "/lower", limits_.layers);
+    if (!error.empty()) return broken("build layers", error);
+    // Both roots show the upper's attributes; they must start alike.
+    const std::array<timespec, 2> times = {timespec{1100000000, 5}, timespec{1100000000, 5}};
+    for (const char* upper : {"/ref/upper", "/sub/upper"}) {
+      ::utimensat(AT_FDCWD, (base_ + upper).c_str(), times.data(), 0);
+    }
+    return std::nullopt;
+  }
+
+  TreeDump dump_directory(const std::string& path) const {
+    Side side{"lower", path, StaleReads::kNever, host_};
+    side.open();
+    TreeDump dump = dump_tree(side);
+    dump.anomalies.clear();
+    host_.enter();
+    return dump;
+  }
+
+  Found mount_both() {
+    host_.enter();
+    if (std::string error = drivers_.reference->mount(stack_of("ref")); !error.empty()) {
+      return broken("reference mount", error);
+    }
+    if (std::string error = drivers_.subject->mount(stack_of("sub")); !error.empty()) {
+      return broken("subject mount", error);
+    }
+    progress_.connection = connection_of(stack_of("sub").mountpoint);
+    if (const int error = reference_.open(); error != 0) {
+      return broken("reference mount", std::strerror(error));
+    }
+    if (const int error = subject_.open(); error != 0) {
+      return broken("subject mount", std::strerror(error));
+    }
+    return std::nullopt;
+  }
+
+  Found unmount_both() {
+    reference_.close();
+    subject_.close();
+    host_.enter();
+    if (std::string error = drivers_.reference->unmount(reference_.mountpoint()); !error.empty()) {
+      return broken("reference unmount", error);
+    }
+    if (std::string error = drivers_.subject->unmount(subject_.mountpoint()); !error.empty()) {
+      return broken("subject unmount", error);
+    }
+    progress_.connection = 0;
+    return std::nullopt;
+  }
+
+  Found run_operations() {
+    for (std::size_t i = 0; i < input_.operations.size(); ++i) {
+      progress_.operation = static_cast<std::int64_t>(i);
+      Found found = run_operation(input_.operations[i]);
+      if (!found) continue;
+      found->text = "at operation " + std::to_string(i) + ": " + found->text;
+      return found;
+    }
+    return std::nullopt;
+  }
+
+  Found run_operation(const Operation& op) {
+    if (op.kind == OpKind::kCompare) return compare_now("in the middle");
+    if (op.kind == OpKind::kRemount) return remount("after a remount");
+    if (op.kind == OpKind::kDropCaches) return drop_caches();
+    const ino_t before = inode_of(op);
+    const timespec begin = Timeline::now();
+    const OpResult reference = execute(op, reference_);
+    const OpResult subject = execute(op, subject_);
+    timeline_.add(begin, Timeline::now());
+    if (trace_ == Trace::kOn) {
+      std::printf("%4lld %s => %s\n", static_cast<long long>(progress_.operation.load()),
+                  describe(op).c_str(), outcome_words(reference).c_str());
+      std::fflush(stdout);
+    }
+    RETURN_IF_FOUND(compare_results(op, reference, subject, timeline_));
+    return subject.error == 0 ? check_inode(op, before) : std::nullopt;
+  }
+
+  /// The subject's inode number of the object that an operation changes in place or renames.
+  /// Only for some operations: asking fills caches, which hides what not asking would show.
+  ino_t inode_of(const Operation& op) const {
+    const bool keeps = (op.kind >= OpKind::kChmod && op.kind <= OpKind::kSetxattr) ||
+                       op.kind == OpKind::kWriteFile || op.kind == OpKind::kTruncate ||
+                       (op.kind == OpKind::kRename && op.flags == 0);
+    const bool asks = (op.path.size() + op.data_seed + op.mode) % 2 == 0;
+    return keeps && asks ? inode_at(op, op.path) : 0;
+  }
+
+  ino_t inode_at(const Operation& op, const std::string& path) const {
+    struct stat attributes {};
+    if (subject_.enter(op.at) != 0) return 0;
+    return ::lstat(path.c_str(), &attributes) == 0 ? attributes.st_ino : 0;
+  }
+
+  Found check_inode(const Operation& op, ino_t before) const {
+    if (before == 0 || drivers_.promise != InodeNumbers::kSame) return std::nullopt;
+    const bool renamed = op.kind == OpKind::kRename;
+    const ino_t after = inode_at(op, renamed ? op.other : op.path);
+    if (after == before) return std::nullopt;
+    return Difference{"inode number/" + std::string{name_of(op.kind)},
+                      "st_ino changed from " + std::to_string(before) + " to " +
+                          std::to_string(after) + ": " + describe(op) + "\n"};
+  }
+
+  Found drop_caches() {
+    host_.enter();
+    std::ofstream{"/proc/sys/vm/drop_caches"} << "3\n";
+    return compare_now("after drop_caches");
+  }
+
+  Found compare_now(const char* when) {
+    const TreeDump reference = dump_tree(reference_);
+    const TreeDump subject = dump_tree(subject_);
+    RETURN_IF_FOUND(check_subject(subject, when));
+    return compare_trees(reference, subject, when,
+                         {&timeline_, InodeNumbers::kIgnored, drivers_.reference_links});
+  }
+
+  Found remount(const char* when) {
+    const TreeDump reference = dump_tree(reference_);
+    const TreeDump subject = dump_tree(subject_);
+    RETURN_IF_FOUND(unmount_both());
+    RETURN_IF_FOUND(mount_both());
+    last_reference_ = dump_tree(reference_);
+    last_subject_ = dump_tree(subject_);
+    RETURN_IF_FOUND(check_subject(last_subject_, when));
+    RETURN_IF_FOUND(compare_trees(subject, last_subject_, when, exact_as_promised()));
+    return compare_trees(last_reference_, last_subject_, when,
+                         {&timeline_, InodeNumbers::kIgnored});
+  }
+
+  /// Each one's upper, mounted by the other, must show what its own mount showed.
+  Found cross() {
+    RETURN_IF_FOUND(unmount_both());
+    RETURN_IF_FOUND(cross_one(*drivers_.reader, "sub", last_subject_,
+                              "when the kernel mounts the subject's upper"));
+    return cross_one(*drivers_.subject, "ref", last_reference_,
+                     "when the subject mounts the kernel's upper");
+  }
+
+  Found cross_one(Driver& driver, const std::string& name, const TreeDump& expected,
+                  const char* when) {
+    host_.enter();
+    const Stack stack = stack_of(name);
+    if (std::string error = driver.mount(stack); !error.empty()) return broken(when, error);
+    progress_.connection = connection_of(stack.mountpoint);
+    Side side{name, stack.mountpoint, driver.stale_reads(), host_};
+    if (const int error = side.open(); error != 0) return broken(when, std::strerror(error));
+    const TreeDump dump = dump_tree(side);
+    side.close();
+    if (std::string error = driver.unmount(stack.mountpoint); !error.empty()) {
+      return broken(when, error);
+    }
+    progress_.connection = 0;
+    return compare_trees(expected, dump, when, {});
+  }
+
+  const Case& input_;
+  const Limits& limits_;
+  Drivers drivers_;
+  std::string base_;
+  Progress& progress_;
+  Trace trace_;
+  Host host_;
+  Timeline timeline_;
+  Side reference_{"reference", stack_of("ref").mountpoint, drivers_.reference->stale_reads(),
+                  host_};
+  Side subject_{"subject", stack_of("sub").mountpoint, drivers_.subject->stale_reads(), host_};
+  TreeDump last_reference_;
+  TreeDump last_subject_;
+};
+
+}  // namespace
+
+std::optional<Difference> run_session(const Case& input, const Limits& limits, Drivers drivers,
+                                      const std::string& base, Progress& progress, Trace trace) {
+  return Session{input, limits, std::move(drivers), base, progress, trace}.run();
+}
+
+}  // namespace plyfs::difftest
