@@ -29,6 +29,14 @@ std::string outcome(std::int64_t result) {
   return name != nullptr ? name : std::to_string(errno);
 }
 
+std::string joined(const std::vector<std::string>& outcomes) {
+  std::string text;
+  for (const std::string& one : outcomes) {
+    text += (text.empty() ? "" : " ") + one;
+  }
+  return text;
+}
+
 File::File(const std::string& path, int flags, mode_t mode)
     : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)), opened_(outcome(fd_)) {}
 

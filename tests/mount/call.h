@@ -15,6 +15,9 @@ namespace plyfs::tests {
 /// "ok" for a non-negative result, else the name of errno ("ENOENT").
 std::string outcome(std::int64_t result);
 
+/// Outcomes with a space between; the calls in the braces happen in order.
+std::string joined(const std::vector<std::string>& outcomes);
+
 /// An open file; closes itself. Every method answers an outcome or content, never throws.
 class File {
  public:

@@ -214,7 +214,10 @@ void release_daemon(pid_t pid) {
   }
 }
 
-bool is_root() { return ::geteuid() == 0; }
+bool is_root() {
+  static const bool kRoot = ::geteuid() == 0;
+  return kRoot;
+}
 
 void drop_caches() {
   ::sync();

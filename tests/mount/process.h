@@ -49,6 +49,7 @@ class Watchdog {
 void guard_daemon(pid_t pid);
 void release_daemon(pid_t pid);
 
+/// Whether this run is root's; the same answer in as_user().
 bool is_root();
 
 /// Empties the kernel's caches of names, inodes and pages. Root only.

@@ -42,7 +42,7 @@ std::string name_of(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-std::string joined(const std::string& parent, const std::string& name) {
+std::string path_of(const std::string& parent, const std::string& name) {
   return parent.empty() ? name : parent + "/" + name;
 }
 
@@ -95,7 +95,7 @@ class Builder {
         must(call::setxattr(path, prefix_ + "whiteout", "y"), path);
         return must(call::setxattr(at(parent_of(item.path)), prefix_ + "opaque", "x"), path);
       case Kind::kAufsWhiteout:
-        return must(call::create(at(joined(parent_of(item.path), ".wh." + name_of(item.path)))),
+        return must(call::create(at(path_of(parent_of(item.path), ".wh." + name_of(item.path)))),
                     path);
       case Kind::kOpaque:
         if (!exists(path)) {
@@ -228,8 +228,8 @@ bool is_directory(const std::string& path) {
 
 template <typename Visit>
 void walk(const std::string& root, const std::string& below, const Visit& visit) {
-  for (const std::string& name : sorted_names_in(joined(root, below))) {
-    const std::string path = joined(below, name);
+  for (const std::string& name : sorted_names_in(path_of(root, below))) {
+    const std::string path = path_of(below, name);
     visit(path);
     if (is_directory(root + "/" + path)) {
       walk(root, path, visit);
@@ -255,7 +255,7 @@ std::string upper_line(const std::string& root, const std::string& path) {
     return path + " (whiteout)";
   }
   if (name.starts_with(".wh.")) {
-    return joined(parent_of(path), name.substr(4)) + " (whiteout)";
+    return path_of(parent_of(path), name.substr(4)) + " (whiteout)";
   }
   if (has_mark(full, "opaque", "y") || exists(full + "/.wh..wh..opq")) {
     text += " (opaque)";

@@ -1,0 +1,204 @@
+// Who may do what: modes, sticky directories and ACLs, asked as other users.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "attributes.h"
+#include "stack.h"
+
+namespace plyfs::tests {
+namespace {
+
+constexpr uid_t kUser = 1234;
+constexpr gid_t kGroup = 4321;
+constexpr uid_t kStranger = 5678;
+
+Systems all_systems() {
+  Systems systems = every_union();
+  systems.insert(systems.begin(), posix_systems().front());
+  return systems;
+}
+
+TEST_CASE("a stranger is refused what the modes refuse", "[permission][root]") {
+  on(all_systems(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: other users");
+    }
+    Stack stack =
+        Stack{}
+            .lower({file("private", "1").with_owner(kUser, kGroup).with_mode(0600),
+                    file("open", "2").with_owner(kUser, kGroup).with_mode(0644),
+                    file("closed/x", "3"), dir("closed").with_owner(kUser, kGroup).with_mode(0700),
+                    dir("readable").with_mode(0755), file("readable/x", "4"),
+                    file("shared", "5").with_owner(kUser, kGroup).with_mode(0666)})
+            .upper();
+    stack.mount(system);
+    const std::string answers = as_user(kStranger, kStranger, [&] {
+      return joined({content(stack("private")), content(stack("open")), content(stack("closed/x")),
+                     names_in(stack("closed"))[0], call::append(stack("open"), "x"),
+                     call::append(stack("shared"), "+"), call::chmod(stack("shared"), 0600),
+                     call::chown(stack("shared"), kStranger, kStranger),
+                     call::truncate(stack("open"), 0), call::utimens(stack("open"), {1, 1}, {1, 1}),
+                     call::utimens(stack("shared"), {0, UTIME_NOW}, {0, UTIME_NOW}),
+                     call::utimens(stack("open"), {0, UTIME_NOW}, {0, UTIME_NOW}),
+                     call::create(stack("readable/new")), call::unlink(stack("readable/x")),
+                     call::rename(stack("readable/x"), stack("readable/y")),
+                     call::mkdir(stack("readable/d")), call::setxattr(stack("open"), "user.k", "v"),
+                     call::access(stack("open"), W_OK), call::access(stack("open"), R_OK)});
+    });
+    CHECK(answers ==
+          "<EACCES> 2 <EACCES> <EACCES> EACCES ok EPERM EPERM EACCES EPERM ok EACCES EACCES EACCES "
+          "EACCES EACCES EACCES EACCES ok");
+    CHECK(content(stack("shared")) == "5+");
+    CHECK(stack.left_overs() == Picture{});
+  });
+}
+
+TEST_CASE("an owner may change what belongs to the owner", "[permission][root]") {
+  on(all_systems(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: other users");
+    }
+    Stack stack = Stack{}
+                      .lower({dir("d").with_owner(kUser, kGroup),
+                              file("d/f", "1").with_owner(kUser, kGroup).with_mode(0400),
+                              file("d/root", "2")})
+                      .upper();
+    stack.mount(system);
+    const std::string answers = as_user(kUser, kGroup, [&] {
+      return joined({call::append(stack("d/f"), "x"), call::chmod(stack("d/f"), 0600),
+                     call::append(stack("d/f"), "+"), call::setxattr(stack("d/f"), "user.k", "v"),
+                     call::chown(stack("d/f"), kStranger, kGroup), call::unlink(stack("d/root")),
+                     call::rename(stack("d/f"), stack("d/g")), call::mkdir(stack("d/s"))});
+    });
+    CHECK(answers == "EACCES ok ok ok EPERM ok ok ok");
+    stack.remount();
+    CHECK(picture(stack()) == Picture{"d/", "d/g=1+", "d/s/"});
+  });
+}
+
+TEST_CASE("in a sticky directory only owners delete and rename", "[permission][root]") {
+  on(all_systems(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: other users");
+    }
+    Stack stack =
+        Stack{}
+            .lower({dir("tmp").with_mode(01777),
+                    file("tmp/low", "1").with_owner(kUser, kGroup).with_mode(0666),
+                    dir("tmp/dir").with_owner(kUser, kGroup).with_mode(0777),
+                    file("tmp/mine", "2").with_owner(kStranger, kStranger)})
+            .upper({dir("tmp").with_mode(01777), file("tmp/up", "3").with_owner(kUser, kGroup)});
+    stack.mount(system);
+    const std::string answers = as_user(kStranger, kStranger, [&] {
+      return joined(
+          {call::unlink(stack("tmp/low")), call::unlink(stack("tmp/up")),
+           call::rmdir(stack("tmp/dir")), call::rename(stack("tmp/low"), stack("tmp/x")),
+           call::rename(stack("tmp/mine"), stack("tmp/low")), call::append(stack("tmp/low"), "+"),
+           call::create(stack("tmp/new")), call::unlink(stack("tmp/new")),
+           call::rename(stack("tmp/mine"), stack("tmp/m2")), call::unlink(stack("tmp/m2"))});
+    });
+    CHECK(answers == "EPERM EPERM EPERM EPERM EPERM ok ok ok ok ok");
+    stack.remount();
+    CHECK(picture(stack()) == Picture{"tmp/", "tmp/dir/", "tmp/low=1+", "tmp/up=3"});
+  });
+}
+
+TEST_CASE("an ACL lets in whom it names, and its mask bounds it", "[permission][acl][root]") {
+  on(all_systems(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: other users");
+    }
+    Stack stack = Stack{}
+                      .lower({file("f", "1").with_mode(0640).with_xattr(
+                          kAccessAcl, acl_for_user(6, kStranger, 6, 4, 6, 0))})
+                      .upper();
+    stack.mount(system);
+    const auto as_stranger = [&] {
+      return as_user(kStranger, kStranger, [&] {
+        return joined({call::access(stack("f"), R_OK), call::access(stack("f"), W_OK)});
+      });
+    };
+    CHECK(as_stranger() == "ok ok");
+    CHECK(as_user(kUser, kUser, [&] { return call::access(stack("f"), R_OK); }) == "EACCES");
+    REQUIRE(call::chmod(stack("f"), 0640) == "ok");
+    CHECK(acl_text(xattr(stack("f"), kAccessAcl)) == "u::6,u:5678:6,g::4,m::4,o::0");
+    CHECK(as_stranger() == "ok EACCES");
+    stack.remount();
+    CHECK(as_stranger() == "ok EACCES");
+    REQUIRE(call::removexattr(stack("f"), kAccessAcl) == "ok");
+    CHECK(as_stranger() == "EACCES EACCES");
+    CHECK(xattr(stack("f"), kAccessAcl) == "<ENODATA>");
+    CHECK(as_user(kStranger, kStranger, [&] {
+            return call::setxattr(stack("f"), kAccessAcl, acl_for_user(6, kStranger, 6, 4, 6, 0));
+          }) == "EPERM");
+  });
+}
+
+TEST_CASE("setting an ACL sets the mode, and a short one leaves only the mode",
+          "[permission][acl]") {
+  on(all_systems(), [](const System& system) {
+    if (!acls_work(workspace())) {
+      return skip("needs a filesystem with POSIX ACLs");
+    }
+    using Tag = AclEntry::Tag;
+    const uid_t named = is_root() ? kUser : ::getuid();  // others have no name in a user namespace
+    Stack stack = Stack{}.lower({file("f", "1"), file("g", "2"), dir("d")}).upper();
+    stack.mount(system);
+    REQUIRE(call::setxattr(stack("f"), kAccessAcl, acl_for_user(7, named, 5, 4, 7, 1)) == "ok");
+    CHECK(permissions(stack("f")) == 0771);
+    const std::string minimal = acl({{Tag::kOwner, 6}, {Tag::kOwningGroup, 4}, {Tag::kOther, 0}});
+    REQUIRE(call::setxattr(stack("g"), kAccessAcl, minimal) == "ok");
+    CHECK(permissions(stack("g")) == 0640);
+    CHECK(xattr(stack("g"), kAccessAcl) == "<ENODATA>");
+    CHECK(call::setxattr(stack("f"), kDefaultAcl, minimal) == "EACCES");
+    CHECK(call::setxattr(stack("f"), kAccessAcl, "nonsense") == "EOPNOTSUPP");
+    CHECK(call::setxattr(stack("d"), kDefaultAcl, acl_for_user(7, named, 7, 5, 7, 5)) == "ok");
+    CHECK(xattr_names(stack("f")) == std::vector<std::string>{kAccessAcl});
+    CHECK(xattr_names(stack("d")) == std::vector<std::string>{kDefaultAcl});
+    stack.remount();
+    CHECK(permissions(stack("f")) == 0771);
+    const std::string user = "u:" + std::to_string(named);
+    CHECK(acl_text(xattr(stack("f"), kAccessAcl)) == "u::7," + user + ":5,g::4,m::7,o::1");
+    CHECK(acl_text(xattr(stack("d"), kDefaultAcl)) == "u::7," + user + ":7,g::5,m::7,o::5");
+  });
+}
+
+TEST_CASE("a default ACL is inherited instead of the umask", "[permission][acl]") {
+  on(all_systems(), [](const System& system) {
+    if (!acls_work(workspace())) {
+      return skip("needs a filesystem with POSIX ACLs");
+    }
+    const std::string inherited = acl_for_user(7, kUser, 6, 5, 7, 0);
+    Stack stack = Stack{}
+                      .lower({dir("low").with_xattr(kDefaultAcl, inherited), file("low/w")})
+                      .upper({dir("up").with_xattr(kDefaultAcl, inherited)});
+    stack.mount(system);
+    REQUIRE(call::unlink(stack("low/w")) == "ok");
+    const mode_t before = ::umask(077);
+    for (const std::string at : {"low/", "up/"}) {
+      REQUIRE(call::create(stack(at + "f"), "", 0666) == "ok");
+      REQUIRE(call::create(stack(at + "w"), "", 0640) == "ok");
+      REQUIRE(call::mkdir(stack(at + "d"), 0777) == "ok");
+      REQUIRE(call::mknod(stack(at + "p"), S_IFIFO | 0666) == "ok");
+      REQUIRE(call::symlink("x", stack(at + "l")) == "ok");
+    }
+    ::umask(before);
+    stack.remount();
+    for (const std::string at : {"low/", "up/"}) {
+      INFO(at);
+      CHECK(permissions(stack(at + "f")) == 0660);
+      CHECK(acl_text(xattr(stack(at + "f"), kAccessAcl)) == "u::6,u:1234:6,g::5,m::6,o::0");
+      CHECK(permissions(stack(at + "w")) == 0640);
+      CHECK(acl_text(xattr(stack(at + "w"), kAccessAcl)) == "u::6,u:1234:6,g::5,m::4,o::0");
+      CHECK(permissions(stack(at + "d")) == 0770);
+      CHECK(acl_text(xattr(stack(at + "d"), kAccessAcl)) == "u::7,u:1234:6,g::5,m::7,o::0");
+      CHECK(xattr(stack(at + "d"), kDefaultAcl) == inherited);
+      CHECK(permissions(stack(at + "p")) == 0660);
+      CHECK(xattr(stack(at + "f"), kDefaultAcl) == "<ENODATA>");
+    }
+  });
+}
+
+}  // namespace
+}  // namespace plyfs::tests
