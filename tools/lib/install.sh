@@ -34,7 +34,7 @@ install_packages() {
   have apt-get || fail "these packages are missing and there is no apt-get: ${missing[*]}"
   can_be_root || fail "these packages are missing; run as root or install sudo: ${missing[*]}"
 
-  printf 'Installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}" | fold -s -w 98
+  printf 'Installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}" | fold -s -w 98 | sed 's, *$,,'
   local log
   log=$(mktemp)
   if ! { as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q &&

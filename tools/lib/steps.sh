@@ -55,10 +55,13 @@ skip_step() {
 show_failure() {
   local log=$1
   {
-    grep -n -m 40 -E '^(FAILED|SKIPPED)|FAILED:|error:|warning:|SUMMARY:' "$log" || true
-    echo "--- last lines"
-    tail -n 40 "$log"
-    echo "--- whole log: $log"
+    if (($(wc -l <"$log") <= 60)); then
+      cat "$log"
+    else
+      grep -n -m 30 -E '^(FAILED|WATCHDOG)|FAILED:|error:|warning:|SUMMARY:' "$log"
+      echo "--- last lines of $log"
+      tail -n 30 "$log"
+    fi
   } | cut -c -200 | sed 's/^/    /'
 }
 
