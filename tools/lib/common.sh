@@ -14,7 +14,7 @@ else
 fi
 
 fail() {
-  printf '%s: %sfailed%s: %s\n' "${0##*/}" "$red" "$plain" "$*" >&2
+  printf '%s: %sfailed%s: %s\n' "${program:-${0##*/}}" "$red" "$plain" "$*" >&2
   exit 1
 }
 

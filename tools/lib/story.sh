@@ -12,6 +12,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 readonly limit_s=60 # for one command on the mount: a hang shall end the story, not join it
+readonly program=quickstart
 readonly added_line='changed in the union'
 
 plyfs='' examples='' prefix=''
@@ -188,7 +189,7 @@ introduce_layers() {
   for lower in "$merged" "${lowers[@]}"; do
     ((${#lower} <= path_width)) || path_width=${#lower}
   done
-  row who "$(id -un) (uid $(id -u))" "$(is_root && echo 'root' || echo 'no privileges')"
+  row who "$(id -un) (uid $(id -u))" "$(is_root && echo 'all privileges' || echo 'no privileges')"
   row upper "$upper" "writable, empty"
   for lower in "${lowers[@]}"; do
     number=$((number + 1))
