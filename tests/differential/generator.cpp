@@ -56,6 +56,31 @@ class Wheel {
   std::vector<std::size_t> ends_;
 };
 
+Operation next_operation(Choices& choices, const Wheel& wheel) {
+  Operation operation = wheel.spin(choices.random)(choices);
+  const bool closed = uses_slot(operation.kind) && operation.kind != OpKind::kClose &&
+                      !choices.slot_used[static_cast<std::size_t>(operation.slot)];
+  return closed && choices.random.chance(80) ? make_open(choices) : operation;
+}
+
+std::vector<Operation> generate_sequence(Choices& choices, std::size_t length) {
+  const Wheel wheel{choices.random};
+  const bool mixed_actors = choices.limits.ordinary_actor && choices.random.chance(60);
+  std::vector<Operation> sequence;
+  choices.slot_used.fill(false);
+  while (sequence.size() < length) {
+    const bool ordinary = mixed_actors && choices.random.chance(25);
+    // Half of what an ordinary user tries is refused; do not believe in all of it.
+    std::optional<PathModel> before;
+    if (ordinary && choices.random.chance(60)) before = choices.model;
+    Operation operation = next_operation(choices, wheel);
+    if (before) choices.model = *before;
+    if (ordinary) operation.actor = Actor::kOrdinary;
+    sequence.push_back(std::move(operation));
+  }
+  return sequence;
+}
+
 }  // namespace
 
 Case generate_case(std::uint64_t seed, std::size_t operations, const Limits& limits) {
@@ -63,21 +88,9 @@ Case generate_case(std::uint64_t seed, std::size_t operations, const Limits& lim
   Case result;
   result.layers = generate_layers(random, limits.layers);
   Choices choices{random, limits, PathModel{result.layers}};
-  const Wheel wheel{random};
-  const bool mixed_actors = limits.ordinary_actor && random.chance(60);
-  while (result.operations.size() < operations) {
-    const bool ordinary = mixed_actors && random.chance(25);
-    // Half of what an ordinary user tries is refused; do not believe in all of it.
-    std::optional<PathModel> before;
-    if (ordinary && random.chance(60)) before = choices.model;
-    Operation operation = wheel.spin(random)(choices);
-    const bool closed = uses_slot(operation.kind) && operation.kind != OpKind::kClose &&
-                        !choices.slot_used[static_cast<std::size_t>(operation.slot)];
-    if (closed && random.chance(80)) operation = make_open(choices);
-    if (before) choices.model = *before;
-    if (ordinary) operation.actor = Actor::kOrdinary;
-    result.operations.push_back(std::move(operation));
-  }
+  constexpr std::size_t kPreludeLength = 60;
+  if (limits.prelude) result.prelude = generate_sequence(choices, kPreludeLength);
+  result.operations = generate_sequence(choices, operations);
   return result;
 }
 

@@ -14,10 +14,12 @@ struct Limits {
   LayerLimits layers;
   bool ordinary_actor = true;  ///< operations by an ordinary user too
   bool drop_caches = false;
+  bool prelude = false;  ///< the topmost lower layer is one that the kernel wrote as an upper
 };
 
 struct Case {
   std::vector<LayerEntry> layers;
+  std::vector<Operation> prelude;  ///< done by the kernel; its upper becomes the topmost lower
   std::vector<Operation> operations;
 };
 

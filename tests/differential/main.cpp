@@ -28,6 +28,7 @@ struct Arguments {
   std::string filesystem = "tmpfs";
   std::string seeds = "1-20";
   std::string only_operations;
+  std::string only_prelude;
   std::string only_layers;
   std::string keep;
   std::size_t operations = 200;
@@ -72,6 +73,9 @@ class Runner {
     Selection selection = whole(input);
     if (!arguments_.only_operations.empty()) {
       selection.operations = indexes_from(arguments_.only_operations);
+    }
+    if (!arguments_.only_prelude.empty()) {
+      selection.prelude = indexes_from(arguments_.only_prelude);
     }
     if (!arguments_.only_layers.empty()) selection.layers = indexes_from(arguments_.only_layers);
     return selection;
@@ -120,18 +124,21 @@ class Runner {
     std::printf("--- minimised: %zu layer entries, %zu operations\n", small.layers.size(),
                 small.operations.size());
     for (const LayerEntry& entry : small.layers) std::printf("  %s\n", describe(entry).c_str());
+    for (const Operation& op : small.prelude) std::printf("  prelude: %s\n", describe(op).c_str());
     for (const Operation& op : small.operations) std::printf("  %s\n", describe(op).c_str());
     if (const std::optional<Difference> found = run(small, "")) {
       std::printf("  => %s", found->text.c_str());
     }
+    const std::string prelude =
+        input.prelude.empty() ? "" : " --only-prelude " + to_text(part.prelude);
+    const std::string subject =
+        arguments_.reference_only ? "--reference-only" : "--plyfs " + arguments_.plyfs;
     std::printf(
-        "--- reproduce: plyfs-difftest --mode %s --fs %s%s%s --ops %zu --seed %llu "
-        "--only-ops %s --only-layers %s\n\n",
-        arguments_.mode.c_str(), arguments_.filesystem.c_str(),
-        arguments_.reference_only ? " --reference-only" : " --plyfs ",
-        arguments_.reference_only ? "" : arguments_.plyfs.c_str(), arguments_.operations,
-        static_cast<unsigned long long>(seed), to_text(part.operations).c_str(),
-        to_text(part.layers).c_str());
+        "--- reproduce: plyfs-difftest --mode %s --fs %s %s --ops %zu --seed %llu --only-ops %s%s "
+        "--only-layers %s\n\n",
+        arguments_.mode.c_str(), arguments_.filesystem.c_str(), subject.c_str(),
+        arguments_.operations, static_cast<unsigned long long>(seed),
+        to_text(part.operations).c_str(), prelude.c_str(), to_text(part.layers).c_str());
     std::fflush(stdout);
   }
 
@@ -147,6 +154,9 @@ void print_case(const Runner& runner, std::uint64_t seed) {
   const Selection selection = runner.selected(whole_case);
   for (const std::size_t i : selection.layers) {
     std::printf("%4zu %s\n", i, describe(whole_case.layers[i]).c_str());
+  }
+  for (const std::size_t i : selection.prelude) {
+    std::printf("%4zu prelude: %s\n", i, describe(whole_case.prelude[i]).c_str());
   }
   for (const std::size_t i : selection.operations) {
     std::printf("%4zu %s\n", i, describe(whole_case.operations[i]).c_str());
@@ -201,11 +211,12 @@ int main(int argc, char** argv) {
   CLI::App app{"Random operations on plyfs and on kernel overlayfs over the same layers"};
   app.add_option("--plyfs", arguments.plyfs, "the plyfs binary");
   app.add_option("--plyfs-options", arguments.plyfs_options, "more -o words for plyfs");
-  app.add_option("--mode", arguments.mode, "root, root-plain or user");
+  app.add_option("--mode", arguments.mode, "root, root-plain, root-metacopy or user");
   app.add_option("--fs", arguments.filesystem, "tmpfs, ext4, xfs or btrfs");
   app.add_option("--seeds,--seed", arguments.seeds, "N, A-B, or a list of these");
   app.add_option("--ops", arguments.operations, "operations in a sequence");
   app.add_option("--only-ops", arguments.only_operations, "run these operations only");
+  app.add_option("--only-prelude", arguments.only_prelude, "do these of the prelude only");
   app.add_option("--only-layers", arguments.only_layers, "build these layer entries only");
   app.add_option("--limit", arguments.limit_s, "seconds after which a seed counts as hanging");
   app.add_option("--minimise-runs", arguments.minimise_runs, "runs spent on a minimal sequence");

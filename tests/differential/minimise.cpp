@@ -20,6 +20,7 @@ class Shrinker {
   /// True when something could be removed.
   bool shrink() {
     bool shrunk = false;
+    if (current().empty()) return false;
     for (std::size_t chunk = std::max<std::size_t>(1, current().size() / 2);; chunk /= 2) {
       // From the end: later parts are less often needed by others.
       for (std::size_t end = current().size(); end > 0 && runs_ > 0;) {
@@ -56,8 +57,10 @@ class Shrinker {
 Selection whole(const Case& input) {
   Selection selection;
   selection.operations.resize(input.operations.size());
+  selection.prelude.resize(input.prelude.size());
   selection.layers.resize(input.layers.size());
   std::iota(selection.operations.begin(), selection.operations.end(), 0);
+  std::iota(selection.prelude.begin(), selection.prelude.end(), 0);
   std::iota(selection.layers.begin(), selection.layers.end(), 0);
   return selection;
 }
@@ -66,6 +69,9 @@ Case select(const Case& input, const Selection& selection) {
   Case part;
   for (const std::size_t i : selection.operations) {
     if (i < input.operations.size()) part.operations.push_back(input.operations[i]);
+  }
+  for (const std::size_t i : selection.prelude) {
+    if (i < input.prelude.size()) part.prelude.push_back(input.prelude[i]);
   }
   for (const std::size_t i : selection.layers) {
     if (i < input.layers.size()) part.layers.push_back(input.layers[i]);
@@ -76,6 +82,7 @@ Case select(const Case& input, const Selection& selection) {
 Selection minimise(Selection selection, const Probe& probe, int runs) {
   for (bool shrunk = true; shrunk && runs > 0;) {
     shrunk = Shrinker{selection, &Selection::operations, probe, runs}.shrink();
+    shrunk = Shrinker{selection, &Selection::prelude, probe, runs}.shrink() || shrunk;
     shrunk = Shrinker{selection, &Selection::layers, probe, runs}.shrink() || shrunk;
   }
   return selection;

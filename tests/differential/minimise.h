@@ -12,6 +12,7 @@ namespace plyfs::difftest {
 /// Which parts of a generated case take part, by index.
 struct Selection {
   std::vector<std::size_t> operations;
+  std::vector<std::size_t> prelude;
   std::vector<std::size_t> layers;
 };
 

@@ -22,6 +22,9 @@ Options options_of(Mode mode) {
     case Mode::kRootPlain:
       return {"redirect_dir=off,index=off,metacopy=off", "redirect_dir=off,index=off,metacopy=off",
               "redirect_dir=off,index=off,metacopy=off"};
+    case Mode::kRootMetacopy:
+      return {"redirect_dir=on,index=on,metacopy=on", "redirect_dir=on,index=on,metacopy=on",
+              "redirect_dir=on,index=on,metacopy=on"};
     case Mode::kUser:
       // The kernel refuses redirect and metacopy with userxattr, and index needs privileges that
       // a user namespace does not give.
@@ -45,6 +48,7 @@ std::uint64_t mapped_ids(const char* map) {
 std::optional<Mode> mode_named(const std::string& name) {
   if (name == "root") return Mode::kRoot;
   if (name == "root-plain") return Mode::kRootPlain;
+  if (name == "root-metacopy") return Mode::kRootMetacopy;
   if (name == "user") return Mode::kUser;
   return std::nullopt;
 }
@@ -70,7 +74,8 @@ Limits limits_of(Mode mode, const Abilities& abilities) {
   limits.layers.xattr_whiteouts = abilities.xattr_whiteouts;
   // Without an index, overlayfs breaks a lower hard link at copy-up; what is right then is
   // nobody's promise.
-  limits.layers.hard_links = mode == Mode::kRoot;
+  limits.layers.hard_links = mode == Mode::kRoot || mode == Mode::kRootMetacopy;
+  limits.prelude = mode == Mode::kRootMetacopy;
   limits.ordinary_actor = abilities.many_ids;
   return limits;
 }
@@ -81,6 +86,7 @@ Drivers drivers_of(Mode mode, const Subject& subject, const std::string& log) {
   drivers.reference_links = mode == Mode::kUser ? HardLinks::kIgnored : HardLinks::kSame;
   drivers.reference = kernel_driver(options.reference);
   drivers.reader = kernel_driver(options.reader);
+  drivers.writer = kernel_driver("redirect_dir=on,index=off,metacopy=on");
   if (subject.binary.empty()) {
     drivers.subject = kernel_driver(options.reference);
     drivers.promise = InodeNumbers::kIgnored;

@@ -12,9 +12,10 @@
 namespace plyfs::difftest {
 
 enum class Mode : std::uint8_t {
-  kRoot,       ///< trusted xattrs; redirect, index and metacopy on
-  kRootPlain,  ///< trusted xattrs; redirect, index and metacopy off
-  kUser,       ///< an ordinary user's namespace, userxattr; redirect, index and metacopy off
+  kRoot,          ///< trusted xattrs; redirect, index and metacopy on
+  kRootPlain,     ///< trusted xattrs; redirect, index and metacopy off
+  kRootMetacopy,  ///< as kRoot, with metacopy in the kernel too, over a layer that it wrote
+  kUser,          ///< an ordinary user's namespace, userxattr; redirect, index and metacopy off
 };
 
 std::optional<Mode> mode_named(const std::string& name);

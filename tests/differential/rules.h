@@ -16,4 +16,8 @@ namespace plyfs::difftest {
 /// Whether a rule excuses this difference between the results of one operation.
 bool excused(const Operation& operation, const OpResult& reference, const OpResult& subject);
 
+/// Whether the operation would bring the reference itself into a state that is no oracle any more.
+/// It is then left out on both sides.
+bool breaks_reference(const Operation& operation, const Side& reference);
+
 }  // namespace plyfs::difftest

@@ -10,7 +10,11 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
+
+#include "rules.h"
 
 namespace plyfs::difftest {
 namespace {
@@ -39,14 +43,18 @@ class Session {
 
   Found run() {
     RETURN_IF_FOUND(prepare());
+    RETURN_IF_FOUND(run_prelude());
     const TreeDump lower = dump_directory(base_ + "/lower");
+    const TreeDump written = dump_directory(base_ + "/pre/upper");
     RETURN_IF_FOUND(mount_both());
     RETURN_IF_FOUND(run_operations());
     RETURN_IF_FOUND(compare_now("at the end"));
     RETURN_IF_FOUND(remount("after the last remount"));
     RETURN_IF_FOUND(cross());
     host_.enter();
-    return compare_trees(lower, dump_directory(base_ + "/lower"), "of the lower layers", exact());
+    const char* when = "of the lower layers";
+    RETURN_IF_FOUND(compare_trees(lower, dump_directory(base_ + "/lower"), when, exact()));
+    return compare_trees(written, dump_directory(base_ + "/pre/upper"), when, exact());
   }
 
  private:
@@ -64,6 +72,9 @@ class Session {
     for (int i = layer_count(input_.layers) - 1; i >= 0; --i) {
       stack.lowers.push_back(base_ + "/lower/" + std::to_string(i));
     }
+    if (!input_.prelude.empty() && name != "pre") {
+      stack.lowers.insert(stack.lowers.begin(), base_ + "/pre/upper");
+    }
     stack.upper = base_ + "/" + name + "/upper";
     stack.work = base_ + "/" + name + "/work";
     stack.mountpoint = base_ + "/" + name + "/mnt";
@@ -73,10 +84,14 @@ class Session {
   Found prepare() {
     ::umask(022);
     std::string error;
-    const std::array<const char*, 9> directories = {"/lower",     "/ref",      "/ref/upper",
-                                                    "/ref/work",  "/ref/mnt",  "/sub",
-                                                    "/sub/upper", "/sub/work", "/sub/mnt"};
-    for (const char* directory : directories) {
+    std::vector<std::string> directories = {"/lower"};
+    for (const char* name : {"/pre", "/ref", "/sub"}) {
+      directories.emplace_back(name);
+      for (const char* part : {"/upper", "/work", "/mnt"}) {
+        directories.push_back(std::string{name} + part);
+      }
+    }
+    for (const std::string& directory : directories) {
       if (::mkdir((base_ + directory).c_str(), 0755) != 0) {
         return broken("mkdir", base_ + directory + ": " + std::strerror(errno));
       }
@@ -89,6 +104,24 @@ class Session {
       ::utimensat(AT_FDCWD, (base_ + upper).c_str(), times.data(), 0);
     }
     return std::nullopt;
+  }
+
+  /// The kernel's own upper, with redirects, metacopies and whiteouts, as a lower layer.
+  Found run_prelude() {
+    if (input_.prelude.empty()) return std::nullopt;
+    const Stack stack = stack_of("pre");
+    if (std::string error = drivers_.writer->mount(stack); !error.empty()) {
+      return broken("prelude mount", error);
+    }
+    {
+      Side side{"prelude", stack.mountpoint, drivers_.writer->stale_reads(), host_};
+      side.open();
+      for (const Operation& op : input_.prelude) execute(op, side);
+      ::umask(022);
+    }
+    host_.enter();
+    const std::string error = drivers_.writer->unmount(stack.mountpoint);
+    return error.empty() ? std::nullopt : Found{broken("prelude unmount", error)};
   }
 
   TreeDump dump_directory(const std::string& path) const {
@@ -147,6 +180,7 @@ class Session {
     if (op.kind == OpKind::kCompare) return compare_now("in the middle");
     if (op.kind == OpKind::kRemount) return remount("after a remount");
     if (op.kind == OpKind::kDropCaches) return drop_caches();
+    if (breaks_reference(op, reference_)) return std::nullopt;
     const ino_t before = inode_of(op);
     const timespec begin = Timeline::now();
     const OpResult reference = execute(op, reference_);

@@ -19,6 +19,7 @@ struct Drivers {
   std::unique_ptr<Driver> reference;  ///< kernel overlayfs
   std::unique_ptr<Driver> subject;    ///< plyfs, or the kernel again to test this tool
   std::unique_ptr<Driver> reader;     ///< kernel overlayfs that can mount what the subject wrote
+  std::unique_ptr<Driver> writer;     ///< kernel overlayfs that writes a layer in the prelude
   /// Whether the subject promises what the kernel does not always keep: d_ino equals st_ino, and
   /// st_ino stays the same across copy-up, rename and remount.
   InodeNumbers promise = InodeNumbers::kSame;
