@@ -1,0 +1,86 @@
+// What a mount is asked to be: plain data, filled by config/, const once the mount is built.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace plyfs {
+
+/// Which whiteout family is written to the upper layer. All families are always read.
+enum class WhiteoutFamily : std::uint8_t {
+  kProbe,  ///< the best that the upper's filesystem and our privileges allow
+  kChar,   ///< character device 0:0, opaque by xattr (kernel overlayfs)
+  kXattr,  ///< zero-size file with the overlay.whiteout xattr, opaque by xattr (kernel 6.8+ lowers)
+  kAufs,   ///< `.wh.NAME` and `.wh..wh..opq` files (aufs, OCI)
+};
+
+/// Under which namespace overlay xattrs are written. Both are always read.
+enum class XattrNamespace : std::uint8_t { kProbe, kTrusted, kUser };
+
+/// When copied-up data is synced, as kernel overlayfs's fsync= mount option.
+enum class SyncPolicy : std::uint8_t {
+  kAuto,      ///< data is synced before a copied-up file becomes visible; fsync passes through
+  kStrict,    ///< as auto, and directories and metadata-only copy-ups are synced too
+  kVolatile,  ///< nothing is synced, not even on fsync(2); a crash may lose the upper
+};
+
+enum class Toggle : std::uint8_t { kOff, kOn };
+
+/// How st_ino is composed when layers lie on several filesystems.
+enum class Xino : std::uint8_t { kAuto, kOn, kOff };
+
+/// One contiguous id mapping, as in /proc/PID/uid_map: `inside` ids are shown, `outside` are on
+/// disk.
+struct IdMapping {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t count = 0;
+};
+
+/// How owners are translated between disk and view. Empty maps mean identity.
+struct IdPolicy {
+  std::vector<IdMapping> uids;
+  std::vector<IdMapping> gids;
+  std::optional<uid_t> squash_uid;  ///< every object is shown as owned by this user
+  std::optional<gid_t> squash_gid;
+};
+
+/// A path as the user wrote it, never cleaned lexically; relative to the directory of the call.
+struct LayerPath {
+  std::string path;
+  bool data_only = false;  ///< after `::` or datadir+=: holds data for metacopy files, never names
+};
+
+struct MountOptions {
+  std::vector<LayerPath> lowers;  ///< first is the topmost
+  std::optional<std::string> upper;
+  std::optional<std::string> work;  ///< default: a sibling of upper
+  std::string mountpoint;
+
+  bool read_only = false;  ///< asked for by `ro`; also implied by a missing upper
+  WhiteoutFamily whiteout = WhiteoutFamily::kProbe;
+  XattrNamespace xattr_namespace = XattrNamespace::kProbe;
+  SyncPolicy sync = SyncPolicy::kAuto;
+  Toggle redirect_dir = Toggle::kOn;
+  Toggle metacopy = Toggle::kOn;
+  Toggle index = Toggle::kOn;  ///< keep lower hard links together after copy-up
+  Xino xino = Xino::kAuto;
+  Toggle acl = Toggle::kOn;
+  Toggle xattrs = Toggle::kOn;  ///< kOff: user-visible xattrs are refused (noxattrs)
+  Toggle writeback = Toggle::kOn;
+  IdPolicy ids;
+
+  double timeout_s = 1.0e9;  ///< entry, attribute and negative-entry validity, in seconds
+  unsigned threads = 0;      ///< worker threads; 0 = one per CPU, 2 to 8
+  std::vector<std::string> fuse_options;  ///< words passed to mount(2)/fusermount3, already vetted
+  bool foreground = false;
+  bool debug = false;
+  std::string fsname = "plyfs";
+  std::string subtype = "plyfs";
+};
+
+}  // namespace plyfs

@@ -1,0 +1,70 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <cstdio>
+
+namespace plyfs::log {
+namespace {
+
+spdlog::level::level_enum to_spdlog(Level level) {
+  switch (level) {
+    case Level::kTrace:
+      return spdlog::level::trace;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarning:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+// The one process-wide object: a log has one stderr, however many mounts a process holds.
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = [] {
+    auto made = std::make_shared<spdlog::logger>("plyfs",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    made->set_pattern("plyfs: %l: %v");
+    made->set_level(spdlog::level::warn);
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void set_level(Level level) { logger().set_level(to_spdlog(level)); }
+
+bool enabled(Level level) { return logger().should_log(to_spdlog(level)); }
+
+void write(Level level, std::string_view message) noexcept {
+  try {
+    logger().log(to_spdlog(level), "{}", message);
+  } catch (...) {
+    // A log that cannot be written must not take the mount down.
+  }
+}
+
+std::string printable(std::string_view bytes) {
+  std::string shown;
+  shown.reserve(bytes.size());
+  for (const char byte : bytes) {
+    const auto value = static_cast<unsigned char>(byte);
+    if (value >= 0x20 && value != 0x7f && value != '\\') {
+      shown.push_back(byte);
+      continue;
+    }
+    char escaped[5];
+    (void)std::snprintf(escaped, sizeof escaped, "\\x%02x", value);
+    shown += escaped;
+  }
+  return shown;
+}
+
+}  // namespace plyfs::log

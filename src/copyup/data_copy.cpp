@@ -1,0 +1,94 @@
+#include "copyup/data_copy.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "sys/file_io.h"
+
+namespace plyfs::copyup {
+namespace {
+
+constexpr std::size_t kBufferBytes = 512 * 1024;
+constexpr std::int64_t kRangeBytes = 256LL * 1024 * 1024;
+
+class RangeCopier {
+ public:
+  RangeCopier(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to)
+      : writer_(writer), from_(from), to_(to) {}
+
+  Status copy(std::int64_t begin, std::int64_t end) {
+    while (begin < end) {
+      const std::size_t copied = TRY(copy_some(begin, end));
+      if (copied == 0) {
+        return {};  // the source ends early; the final resize leaves a hole
+      }
+      begin += static_cast<std::int64_t>(copied);
+    }
+    return {};
+  }
+
+ private:
+  Result<std::size_t> copy_some(std::int64_t begin, std::int64_t end) {
+    if (in_kernel_) {
+      const auto wanted = static_cast<std::size_t>(std::min(end - begin, kRangeBytes));
+      auto copied = writer_.copy_range(from_, begin, to_, begin, wanted);
+      if (copied ||
+          (copied.error() != EXDEV && copied.error() != EINVAL && copied.error() != EOPNOTSUPP &&
+           copied.error() != ENOSYS && copied.error() != EPERM)) {
+        return copied;
+      }
+      in_kernel_ = false;
+    }
+    if (!buffer_) {
+      buffer_ = std::make_unique<char[]>(kBufferBytes);
+    }
+    const auto wanted = std::min(kBufferBytes, static_cast<std::size_t>(end - begin));
+    const std::size_t got = TRY(sys::read_at(from_, buffer_.get(), wanted, begin));
+    if (got == 0) {
+      return got;
+    }
+    const std::size_t put = TRY(writer_.write_at(to_, buffer_.get(), got, begin));
+    if (put != got) {
+      return Errno{ENOSPC};
+    }
+    return got;
+  }
+
+  layer::UpperWriter& writer_;
+  sys::BorrowedFd from_;
+  sys::BorrowedFd to_;
+  bool in_kernel_ = true;
+  std::unique_ptr<char[]> buffer_;
+};
+
+}  // namespace
+
+Status copy_data(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to,
+                 std::int64_t size_bytes) {
+  if (writer.clone_file(from, to)) {
+    return writer.resize(to, size_bytes);
+  }
+  RangeCopier copier{writer, from, to};
+  std::int64_t at = 0;
+  while (at < size_bytes) {
+    const auto data = sys::seek(from, at, sys::kSeekData);
+    if (!data && data.error() == ENXIO) {
+      break;  // only a hole is left
+    }
+    if (!data && data.error() != EINVAL) {
+      return data.error();
+    }
+    const std::int64_t begin = data ? *data : at;  // EINVAL: no SEEK_DATA here, all is data
+    if (begin >= size_bytes) {
+      break;
+    }
+    const auto hole = data ? sys::seek(from, begin, sys::kSeekHole)
+                           : Result<std::int64_t>{std::int64_t{size_bytes}};
+    const std::int64_t end = std::min(hole.value_or(size_bytes), size_bytes);
+    TRY(copier.copy(begin, end));
+    at = end;
+  }
+  return writer.resize(to, size_bytes);
+}
+
+}  // namespace plyfs::copyup

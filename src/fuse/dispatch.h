@@ -1,0 +1,20 @@
+// The callback table: decode, verb, reply. Nothing else happens here.
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include "ops/filesystem.h"
+
+namespace plyfs::fuse {
+
+/// What the callbacks get as their user data. Outlives the session.
+struct Dispatcher {
+  ops::FileSystem* filesystem = nullptr;
+  double timeout_s = 0;
+  bool writeback = false;
+  bool acl = false;
+};
+
+const fuse_lowlevel_ops& callbacks();
+
+}  // namespace plyfs::fuse

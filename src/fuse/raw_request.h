@@ -1,0 +1,19 @@
+// What the kernel's message says and libfuse 3.14 does not pass on. Read from the wire by
+// fuse/session for the request that this thread is serving.
+#pragma once
+
+#include <cstdint>
+
+namespace plyfs::fuse {
+
+struct RawRequest {
+  std::uint32_t opcode = 0;
+  std::uint32_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
+  bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
+  bool unnamed = false;             ///< FUSE_TMPFILE, handed to libfuse as a CREATE
+};
+
+/// Of the request being served by the calling thread.
+RawRequest& raw_request();
+
+}  // namespace plyfs::fuse

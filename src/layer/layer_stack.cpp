@@ -1,0 +1,45 @@
+#include "layer/layer_stack.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+
+namespace plyfs::layer {
+namespace {
+
+constexpr unsigned kFilesystemShift = 54;  // 2^54 inodes in each of up to 512 filesystems
+
+}  // namespace
+
+LayerStack::LayerStack(std::vector<Layer> layers, Xino xino) : layers_(std::move(layers)) {
+  std::vector<dev_t> devices;
+  for (Layer& layer : layers_) {
+    if (!layer.root.valid()) {
+      continue;
+    }
+    const auto known = std::find(devices.begin(), devices.end(), layer.dev);
+    layer.filesystem = static_cast<std::uint32_t>(known - devices.begin());
+    if (known == devices.end()) {
+      devices.push_back(layer.dev);
+    }
+  }
+  compose_ = xino == Xino::kOn || (xino == Xino::kAuto && devices.size() > 1);
+}
+
+std::uint64_t LayerStack::shown_ino(LayerIndex index, dev_t dev, ino_t ino) const {
+  const Layer& layer = layers_[index];
+  if (dev != layer.dev) {
+    // A btrfs subvolume, an overlay's own layer or a bind-mounted file inside the layer: the
+    // device is the only thing that tells such inodes apart.
+    return hash_pair(dev, ino) | (std::uint64_t{1} << 62);
+  }
+  if (!compose_) {
+    return ino;
+  }
+  if (ino >> kFilesystemShift != 0) {
+    return hash_pair(layer.filesystem + 1, ino) | (std::uint64_t{1} << 62);
+  }
+  return ino | (static_cast<std::uint64_t>(layer.filesystem) << kFilesystemShift);
+}
+
+}  // namespace plyfs::layer

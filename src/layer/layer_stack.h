@@ -1,0 +1,55 @@
+// The ordered layers of a mount. Const after mount; thread-safe.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file_stat.h"
+#include "plyfs/options.h"
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::layer {
+
+/// 0 is the upper layer (present or not), 1 the topmost lower.
+using LayerIndex = std::uint16_t;
+inline constexpr LayerIndex kUpper = 0;
+
+/// Where the mountpoint lies inside a layer: there the layer's own directory is shown, never the
+/// mount itself (no recursion). Opened before mounting.
+struct CoveredDirectory {
+  std::vector<std::string> components;  ///< from the layer's root to the mountpoint
+  sys::UniqueFd directory;
+};
+
+struct Layer {
+  sys::UniqueFd root;
+  std::string path;  ///< as the user wrote it, for messages
+  dev_t dev = 0;
+  std::uint32_t filesystem = 0;  ///< index of the filesystem among the layers' filesystems
+  bool data_only = false;
+  bool marks_everywhere = false;  ///< st_blocks tells nothing here: ask every file for metacopy
+  std::optional<std::array<std::uint8_t, 16>> uuid;  ///< of the filesystem, for origin marks
+  std::optional<CoveredDirectory> covered;
+};
+
+class LayerStack {
+ public:
+  LayerStack() = default;
+  LayerStack(std::vector<Layer> layers, Xino xino);
+  [[nodiscard]] const Layer& operator[](LayerIndex index) const { return layers_[index]; }
+  [[nodiscard]] LayerIndex size() const { return static_cast<LayerIndex>(layers_.size()); }
+  [[nodiscard]] bool has_upper() const { return layers_[kUpper].root.valid(); }
+  /// st_ino as shown: the real one when all layers share a filesystem, else with the filesystem's
+  /// index in the top bits (hashed in the rare case that those bits are in use).
+  [[nodiscard]] std::uint64_t shown_ino(LayerIndex index, dev_t dev, ino_t ino) const;
+
+ private:
+  std::vector<Layer> layers_;
+  bool compose_ = false;
+};
+
+}  // namespace plyfs::layer

@@ -1,0 +1,36 @@
+// Reading the private marks of one object in one layer, in every family.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "layer/format.h"
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::layer {
+
+struct DirMarks {
+  bool opaque = false;      ///< nothing below is looked at
+  bool xwhiteouts = false;  ///< opaque=x: zero-size files in it may be whiteouts
+  bool impure = false;      ///< holds copied-up entries: their marks must be asked for
+  std::string redirect;     ///< where the layers below hold this directory; empty = same place
+};
+
+struct FileMarks {
+  bool metacopy = false;  ///< data lies in a layer below
+  bool origin = false;
+  std::string redirect;
+  std::optional<std::string> nlink;  ///< "U+1", "L-2": kernel index=on
+  std::optional<std::uint64_t> shown_ino;
+};
+
+/// Errors: every failure to read a mark that is there (EIO, EACCES...) is returned, so that a
+/// deleted file cannot come back because a question failed. Cost: one listxattr when unmarked.
+Result<DirMarks> read_dir_marks(sys::ObjectRef directory);
+Result<FileMarks> read_file_marks(sys::ObjectRef file);
+/// Whether a zero-size file is an xattr whiteout.
+Result<bool> is_xattr_whiteout(sys::ObjectRef file);
+
+}  // namespace plyfs::layer

@@ -1,0 +1,24 @@
+// What the upper's filesystem and our privileges allow, found by trying it in the work directory.
+#pragma once
+
+#include <optional>
+
+#include "layer/workdir.h"
+#include "plyfs/options.h"
+#include "plyfs/result.h"
+
+namespace plyfs::layer {
+
+struct UpperAbilities {
+  WhiteoutFamily whiteouts = WhiteoutFamily::kAufs;  ///< never kProbe
+  std::optional<XattrNamespace> marks;               ///< nullopt: no xattrs for marks
+  bool exchange = false;                             ///< RENAME_EXCHANGE
+  bool rename_whiteout = false;                      ///< RENAME_WHITEOUT
+  bool unnamed_files = false;                        ///< O_TMPFILE
+};
+
+/// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace).
+Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
+                                   XattrNamespace xattr_namespace);
+
+}  // namespace plyfs::layer

@@ -1,0 +1,147 @@
+#include "layer/workdir.h"
+
+#include <cstdio>
+#include <vector>
+
+#include "base/log.h"
+#include "sys/dir_ops.h"
+#include "sys/dir_stream.h"
+#include "sys/object_stat.h"
+
+namespace plyfs::layer {
+namespace {
+
+constexpr mode_t kPrivateMode = 0700;
+constexpr const char* kStagingName = "work";
+constexpr const char* kIndexName = "index";
+constexpr const char* kIncompatName = "incompat";
+constexpr const char* kVolatileName = "volatile";
+
+Result<sys::UniqueFd> make_and_open(UpperWriter& writer, sys::BorrowedFd dir, const char* name) {
+  const Status made = writer.make_directory(dir, name, kPrivateMode);
+  if (!made && made.error() != EEXIST) {
+    return made.error();
+  }
+  return sys::open_directory_at(dir, name);
+}
+
+Status remove_any(UpperWriter& writer, sys::BorrowedFd dir, const char* name) {
+  const Status removed = writer.unlink_file(dir, name);
+  if (removed || removed.error() == ENOENT) {
+    return {};
+  }
+  if (removed.error() != EISDIR && removed.error() != EPERM) {
+    return removed;
+  }
+  const sys::UniqueFd child = TRY(sys::open_directory_at(dir, name));
+  TRY(empty_directory(writer, child.borrow()));
+  return writer.remove_directory(dir, name);
+}
+
+}  // namespace
+
+Result<bool> holds_nothing(sys::BorrowedFd directory) {
+  const sys::UniqueFd opened = TRY(sys::open_listing({directory, ""}));
+  bool empty = true;
+  TRY(sys::read_directory(opened.borrow(), [&](const sys::RawEntry&) {
+    empty = false;
+    return sys::Visit::kStop;
+  }));
+  return empty;
+}
+
+Status empty_directory(UpperWriter& writer, sys::BorrowedFd directory) {
+  std::vector<std::string> names;
+  auto listing = sys::open_listing({directory, ""});
+  if (!listing && listing.error() == EACCES) {
+    // A directory of the user's that its mode hides from an unprivileged daemon; it is ours to
+    // remove, so open it up first.
+    TRY(sys::change_mode({directory, ""}, kPrivateMode));
+    listing = sys::open_listing({directory, ""});
+  }
+  const sys::UniqueFd opened = TRY(std::move(listing));
+  TRY(sys::read_directory(opened.borrow(), [&](const sys::RawEntry& entry) {
+    names.emplace_back(entry.name, entry.name_size);
+    return sys::Visit::kContinue;
+  }));
+  Status first;
+  for (const std::string& name : names) {
+    const Status removed = remove_any(writer, directory, name.c_str());
+    if (!removed && first) {
+      first = removed;
+    }
+  }
+  return first;
+}
+
+StagedEntry::StagedEntry(Workdir& workdir, std::uint64_t number) : workdir_(&workdir) {
+  (void)std::snprintf(name_, sizeof name_, "#%llx", static_cast<unsigned long long>(number));
+}
+
+StagedEntry::StagedEntry(StagedEntry&& other) noexcept : workdir_(other.workdir_) {
+  std::copy(std::begin(other.name_), std::end(other.name_), std::begin(name_));
+  other.workdir_ = nullptr;
+}
+
+StagedEntry::~StagedEntry() {
+  if (workdir_ != nullptr) {
+    workdir_->discard(name_);
+  }
+}
+
+sys::BorrowedFd StagedEntry::directory() const { return workdir_->staging(); }
+
+Status StagedEntry::publish(sys::BorrowedFd to, const char* name, unsigned flags) {
+  TRY(workdir_->writer().rename_entry(workdir_->staging(), name_, to, name, flags));
+  if ((flags & sys::kRenameExchange) == 0) {
+    dismiss();
+  }
+  return {};
+}
+
+Workdir::Workdir(Workdir&& other) noexcept
+    : root_(std::move(other.root_)),
+      upper_lock_(std::move(other.upper_lock_)),
+      staging_(std::move(other.staging_)),
+      index_(std::move(other.index_)),
+      writer_(other.writer_),
+      next_(other.next_.load()) {}
+
+Result<Workdir> Workdir::open(sys::UniqueFd root, sys::UniqueFd upper, UpperWriter& writer) {
+  Workdir workdir{std::move(root), std::move(upper), writer};
+  workdir.staging_ = TRY(make_and_open(writer, workdir.root_.borrow(), kStagingName));
+  auto incompat = sys::open_directory_at(workdir.staging(), kIncompatName);
+  if (incompat && sys::stat_object({incompat->borrow(), kVolatileName})) {
+    return Errno{EUCLEAN};
+  }
+  TRY(empty_directory(writer, workdir.staging()));
+  return workdir;
+}
+
+StagedEntry Workdir::stage() {
+  return StagedEntry{*this, next_.fetch_add(1, std::memory_order_relaxed)};
+}
+
+Status Workdir::open_index() {
+  index_ = TRY(make_and_open(*writer_, root_.borrow(), kIndexName));
+  return {};
+}
+
+Status Workdir::set_volatile() {
+  const sys::UniqueFd incompat = TRY(make_and_open(*writer_, staging(), kIncompatName));
+  const sys::UniqueFd marker = TRY(make_and_open(*writer_, incompat.borrow(), kVolatileName));
+  return {};
+}
+
+void Workdir::clear_volatile() { discard(kIncompatName); }
+
+void Workdir::discard(const char* name) {
+  const Status removed = remove_any(*writer_, staging(), name);
+  if (!removed) {
+    // Left for the next mount, which empties the staging area.
+    log::write(log::Level::kWarning, std::string{"cannot remove staged entry "} + name + ": " +
+                                         removed.error().message());
+  }
+}
+
+}  // namespace plyfs::layer

@@ -1,0 +1,73 @@
+// One merged directory: the layers that hold a part of it, top first.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layer/layer_stack.h"
+#include "layer/probe.h"
+#include "plyfs/result.h"
+#include "sys/fd_cache.h"
+
+namespace plyfs::merge {
+
+/// Where the host has mounted something inside a layer.
+enum class Boundary : std::uint8_t {
+  kNone,
+  kEmpty,    ///< another filesystem: never entered, shown as an empty directory
+  kCovered,  ///< our own mountpoint: the layer's directory beneath it, by a handle opened before
+};
+
+/// One layer's part of a merged directory. Plain data but for the hints, which only ever grow more
+/// precise and may be updated by concurrent lookups.
+struct DirectoryPart {
+  layer::LayerIndex layer = 0;
+  Boundary boundary = Boundary::kNone;
+  std::uint8_t covered = 0;  ///< how many components towards the covered mountpoint lead here, +1
+  std::atomic<bool> xwhiteouts{false};
+  std::atomic<bool> impure{false};
+  layer::AufsHint aufs;
+  /// Where the layer holds it, from the layer's root; null = under the parent's part, by its name.
+  std::unique_ptr<const std::string> path;
+
+  DirectoryPart() = default;
+  DirectoryPart(DirectoryPart&& other) noexcept
+      : layer(other.layer),
+        boundary(other.boundary),
+        covered(other.covered),
+        xwhiteouts(other.xwhiteouts.load()),
+        impure(other.impure.load()),
+        aufs(other.aufs),
+        path(std::move(other.path)) {}
+  DirectoryPart& operator=(DirectoryPart&& other) noexcept {
+    layer = other.layer;
+    boundary = other.boundary;
+    covered = other.covered;
+    xwhiteouts.store(other.xwhiteouts.load());
+    impure.store(other.impure.load());
+    aufs = other.aufs;
+    path = std::move(other.path);
+    return *this;
+  }
+};
+
+using DirectoryParts = std::vector<DirectoryPart>;
+
+/// How merge/ reaches a directory: its parts, and an open handle of each.
+class DirectoryAccess {
+ public:
+  DirectoryAccess() = default;
+  DirectoryAccess(const DirectoryAccess&) = delete;
+  DirectoryAccess& operator=(const DirectoryAccess&) = delete;
+  virtual ~DirectoryAccess() = default;
+  [[nodiscard]] virtual DirectoryParts& parts() = 0;
+  /// O_PATH handle of part `index`.
+  virtual Result<sys::FdPin> open_part(std::size_t index) = 0;
+  /// Path of this directory in part `index`'s layer, from the layer's root ("" for the root).
+  [[nodiscard]] virtual std::string part_path(std::size_t index) = 0;
+};
+
+}  // namespace plyfs::merge

@@ -1,0 +1,167 @@
+#include "merge/listing.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/hash.h"
+#include "layer/format.h"
+#include "layer/marks.h"
+#include "sys/dir_stream.h"
+#include "sys/object_stat.h"
+#include "sys/open.h"
+
+namespace plyfs::merge {
+
+std::uint64_t offset_of_name(std::string_view name) {
+  return std::max(hash_bytes(name) >> 1, Listing::kFirstOffset);
+}
+
+std::size_t Listing::position_after(std::uint64_t offset) const {
+  const auto found = std::upper_bound(
+      entries_.begin(), entries_.end(), offset,
+      [](std::uint64_t wanted, const ListedEntry& entry) { return wanted < entry.offset; });
+  return static_cast<std::size_t>(found - entries_.begin());
+}
+
+/// Collects raw entries of all parts, then sorts and lets the topmost of each name win.
+class ListingBuilder {
+ public:
+  ListingBuilder(const layer::LayerStack& stack, DirectoryAccess& directory)
+      : stack_(stack), directory_(directory) {}
+
+  Status read_part(std::size_t index) {
+    part_ = &directory_.parts()[index];
+    part_index_ = static_cast<std::uint16_t>(index);
+    if (part_->boundary == Boundary::kEmpty) {
+      return {};
+    }
+    const sys::FdPin dir = TRY(directory_.open_part(index));
+    const sys::UniqueFd opened = TRY(sys::open_listing({dir->borrow(), ""}));
+    dir_ = opened.borrow();
+    bool saw_aufs = false;
+    Status failure;
+    TRY(sys::read_directory(dir_, [&](const sys::RawEntry& raw) {
+      saw_aufs = saw_aufs || layer::is_aufs_name({raw.name, raw.name_size});
+      failure = add(raw);
+      return failure ? sys::Visit::kContinue : sys::Visit::kStop;
+    }));
+    TRY(Status{failure});
+    part_->aufs.set(saw_aufs ? layer::AufsHint::State::kPresent : layer::AufsHint::State::kNone);
+    return {};
+  }
+
+  std::shared_ptr<const Listing> finish(std::uint32_t version) {
+    listing_->version_ = version;
+    auto& entries = listing_->entries_;
+    const auto name = [&](const Raw& raw) {
+      return std::string_view{listing_->names_.data() + raw.entry.name_start, raw.entry.name_size};
+    };
+    std::sort(raws_.begin(), raws_.end(), [&](const Raw& a, const Raw& b) {
+      if (a.entry.offset != b.entry.offset) {
+        return a.entry.offset < b.entry.offset;
+      }
+      if (const int order = name(a).compare(name(b)); order != 0) {
+        return order < 0;
+      }
+      // In one layer an object beats the `.wh.` beside it: that hides lower layers only.
+      return a.entry.part != b.entry.part ? a.entry.part < b.entry.part : a.whiteout < b.whiteout;
+    });
+    entries.reserve(raws_.size());
+    for (std::size_t i = 0; i < raws_.size();) {
+      std::size_t next = i + 1;
+      while (next < raws_.size() && raws_[next].entry.offset == raws_[i].entry.offset &&
+             name(raws_[next]) == name(raws_[i])) {
+        ++next;
+      }
+      if (!raws_[i].whiteout) {
+        entries.push_back(raws_[i].entry);
+        ListedEntry& added = entries.back();
+        if (entries.size() > 1 && added.offset <= entries[entries.size() - 2].offset) {
+          added.offset = entries[entries.size() - 2].offset + 1;  // colliding hashes
+        }
+      }
+      i = next;
+    }
+    return std::move(listing_);
+  }
+
+ private:
+  struct Raw {
+    ListedEntry entry;
+    bool whiteout = false;
+  };
+
+  Status add(const sys::RawEntry& raw) {
+    std::string_view name{raw.name, raw.name_size};
+    Raw made;
+    if (layer::is_aufs_name(name)) {
+      if (layer::is_aufs_internal(name)) {
+        return {};
+      }
+      name.remove_prefix(layer::kAufsPrefix.size());
+      made.whiteout = true;
+    } else {
+      TRY(classify(raw, made));
+    }
+    made.entry.offset = offset_of_name(name);
+    made.entry.part = part_index_;
+    made.entry.name_start = static_cast<std::uint32_t>(listing_->names_.size());
+    made.entry.name_size = static_cast<std::uint8_t>(name.size());
+    listing_->names_.insert(listing_->names_.end(), name.begin(), name.end());
+    listing_->names_.push_back('\0');
+    raws_.push_back(made);
+    return {};
+  }
+
+  Status classify(const sys::RawEntry& raw, Raw& made) {
+    made.entry.type = raw.type;
+    const bool may_be_device =
+        raw.type == entry_type_of(kTypeChar) || raw.type == kEntryTypeUnknown;
+    const bool may_be_marked =
+        part_->xwhiteouts.load() &&
+        (raw.type == entry_type_of(kTypeRegular) || raw.type == kEntryTypeUnknown);
+    if (may_be_device || may_be_marked) {
+      const auto stat = sys::stat_object({dir_, raw.name});
+      if (!stat && stat.error() == ENOENT) {
+        made.whiteout = true;  // removed on the host between the two calls
+        return {};
+      }
+      const FileStat found = TRY(Result<FileStat>{stat});
+      made.entry.type = entry_type_of(found.mode);
+      made.whiteout = found.is_whiteout_device();
+      if (!made.whiteout && may_be_marked && found.is_regular() && found.size_bytes == 0) {
+        made.whiteout = TRY(layer::is_xattr_whiteout({dir_, raw.name}));
+      }
+    }
+    // Where st_ino may differ from the inode on disk, or be that of a mount, a lookup tells it.
+    const bool directory = made.entry.type == entry_type_of(kTypeDirectory);
+    const bool exact =
+        part_->layer == layer::kUpper ? !part_->impure.load() && !directory : !directory;
+    made.entry.ino = exact ? stack_.shown_ino(part_->layer, stack_[part_->layer].dev, raw.ino) : 0;
+    return {};
+  }
+
+  const layer::LayerStack& stack_;
+  DirectoryAccess& directory_;
+  DirectoryPart* part_ = nullptr;
+  std::uint16_t part_index_ = 0;
+  sys::BorrowedFd dir_;
+  std::vector<Raw> raws_;
+  std::shared_ptr<Listing> listing_ = std::make_shared<Listing>();
+};
+
+Result<std::shared_ptr<const Listing>> list_directory(const layer::LayerStack& stack,
+                                                      DirectoryAccess& directory,
+                                                      std::uint32_t version) {
+  ListingBuilder builder{stack, directory};
+  for (std::size_t index = 0; index < directory.parts().size(); ++index) {
+    TRY(builder.read_part(index));
+  }
+  return builder.finish(version);
+}
+
+Result<bool> is_empty(const layer::LayerStack& stack, DirectoryAccess& directory) {
+  return TRY(list_directory(stack, directory, 0))->entries().empty();
+}
+
+}  // namespace plyfs::merge

@@ -1,0 +1,62 @@
+// The names of a merged directory, in an order that never changes.
+//
+// Entries are sorted by a 63-bit hash of the name, and that hash is the directory offset. So an
+// offset stays valid however the directory changes and whatever is cached: reading goes on behind
+// it. A handle per open directory is not needed (zero-message opendir). D-006.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "merge/directory_stack.h"
+#include "plyfs/result.h"
+
+namespace plyfs::merge {
+
+struct ListedEntry {
+  std::uint64_t offset = 0;  ///< >= kFirstOffset; equal only for colliding names
+  std::uint64_t ino = 0;     ///< as shown; 0 where a lookup must tell
+  std::uint32_t name_start = 0;
+  std::uint8_t name_size = 0;
+  std::uint8_t type = 0;   ///< d_type of the winning object
+  std::uint16_t part = 0;  ///< index of the topmost part that has it
+};
+
+/// Immutable once built; shared by readers.
+class Listing {
+ public:
+  static constexpr std::uint64_t kFirstOffset = 3;  ///< 1 and 2 are "." and ".."
+
+  /// First entry behind `offset`.
+  [[nodiscard]] std::size_t position_after(std::uint64_t offset) const;
+  [[nodiscard]] const std::vector<ListedEntry>& entries() const { return entries_; }
+  /// NUL-terminated.
+  [[nodiscard]] const char* name(const ListedEntry& entry) const {
+    return names_.data() + entry.name_start;
+  }
+  /// Version of the directory that it shows (DirectoryData::version).
+  [[nodiscard]] std::uint32_t version() const { return version_; }
+  [[nodiscard]] std::size_t bytes() const {
+    return entries_.capacity() * sizeof(ListedEntry) + names_.capacity();
+  }
+
+ private:
+  friend class ListingBuilder;
+  std::vector<ListedEntry> entries_;
+  std::vector<char> names_;
+  std::uint32_t version_ = 0;
+};
+
+/// Reads every part of the directory once. Errors: those of opening and reading a layer.
+Result<std::shared_ptr<const Listing>> list_directory(const layer::LayerStack& stack,
+                                                      DirectoryAccess& directory,
+                                                      std::uint32_t version);
+/// Whether nothing is visible in the directory (whiteouts do not count).
+Result<bool> is_empty(const layer::LayerStack& stack, DirectoryAccess& directory);
+
+std::uint64_t offset_of_name(std::string_view name);
+
+}  // namespace plyfs::merge

@@ -1,0 +1,358 @@
+#include "merge/lookup.h"
+
+#include <utility>
+
+#include "sys/object_stat.h"
+#include "sys/open.h"
+
+namespace plyfs::merge {
+
+/// The state of one search, from the topmost layer down.
+struct Lookup::Search {
+  std::string name;      ///< changes when a relative redirect is met
+  bool renamed = false;  ///< parts found from now on need an explicit path
+  std::string absolute;  ///< not empty: deeper layers are searched at this path
+  bool wants_data = false;
+  std::optional<std::uint64_t> first_lower_ino;
+  Resolution result;
+};
+
+/// One name in one directory of one layer.
+struct Lookup::Candidate {
+  sys::BorrowedFd dir;
+  const char* name;
+  layer::LayerIndex layer;
+  DirectoryPart* parent;  ///< null while walking an absolute redirect
+  layer::AufsHint* hint;
+  bool xwhiteouts;
+  bool impure;
+  std::string parent_path;  ///< filled when `explicit_path`
+  bool explicit_path;
+  bool bottom;  ///< no layer below can matter
+  [[nodiscard]] std::string path() const {
+    return parent_path.empty() ? std::string{name} : parent_path + '/' + name;
+  }
+};
+
+Result<std::vector<std::string>> split_absolute(const std::string& path) {
+  std::vector<std::string> components;
+  if (path.empty() || path.front() != '/') {
+    return Errno{EINVAL};
+  }
+  std::size_t at = 1;
+  while (at <= path.size()) {
+    const std::size_t slash = std::min(path.find('/', at), path.size());
+    std::string component = path.substr(at, slash - at);
+    if (component.empty() || component == "." || component == ".." || component.size() > 255) {
+      return Errno{EINVAL};
+    }
+    components.push_back(std::move(component));
+    at = slash + 1;
+  }
+  return components;
+}
+
+Result<bool> Lookup::mark_boundary(const Candidate& candidate, DirectoryPart& part) const {
+  const auto& covered = stack_[candidate.layer].covered;
+  if (!covered || candidate.parent == nullptr || candidate.parent->covered == 0) {
+    return false;
+  }
+  const std::size_t depth = candidate.parent->covered - 1U;
+  if (depth >= covered->components.size() || covered->components[depth] != candidate.name) {
+    return false;
+  }
+  part.covered = static_cast<std::uint8_t>(candidate.parent->covered + 1);
+  if (depth + 1 == covered->components.size()) {
+    part.boundary = Boundary::kCovered;
+    return true;
+  }
+  return false;
+}
+
+Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
+  DirectoryPart part;
+  if (TRY(mark_boundary(candidate, part))) {
+    // Our own mountpoint: a stat by name would be a request to ourselves.
+    const FileStat stat =
+        TRY(sys::stat_object({stack_[candidate.layer].covered->directory.borrow(), ""}));
+    return accept_directory(search, candidate, stat, false);
+  }
+  const auto probed = TRY(layer::probe(
+      candidate.dir, candidate.name,
+      candidate.xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
+      *candidate.hint));
+  switch (probed.verdict) {
+    case layer::Verdict::kAbsent:
+      return Next::kDeeper;
+    case layer::Verdict::kWhiteout:
+      return Next::kStop;
+    case layer::Verdict::kObject:
+      break;
+  }
+  if (probed.stat.is_directory()) {
+    return accept_directory(search, candidate, probed.stat, probed.hides_lower);
+  }
+  return accept_file(search, candidate, probed.stat);
+}
+
+Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& candidate,
+                                              const FileStat& stat, bool hides_lower) const {
+  if (search.wants_data) {
+    return Next::kStop;
+  }
+  Resolution& result = search.result;
+  if (!result.found) {
+    result.found = true;
+    result.layer = candidate.layer;
+    result.stat = stat;
+  }
+  if (candidate.layer != layer::kUpper && !search.first_lower_ino) {
+    search.first_lower_ino = stack_.shown_ino(candidate.layer, stat.dev, stat.ino);
+  }
+  DirectoryPart part;
+  part.layer = candidate.layer;
+  (void)TRY(mark_boundary(candidate, part));
+  if (stat.mount_root && part.boundary == Boundary::kNone) {
+    part.boundary = Boundary::kEmpty;
+  }
+  if (candidate.explicit_path) {
+    part.path = std::make_unique<const std::string>(candidate.path());
+  }
+  Next next = hides_lower || candidate.bottom ? Next::kStop : Next::kDeeper;
+  const bool readable_marks = part.boundary == Boundary::kNone;
+  if (readable_marks && (!candidate.bottom || candidate.layer == layer::kUpper)) {
+    layer::DirMarks marks = TRY(layer::read_dir_marks({candidate.dir, candidate.name}));
+    part.xwhiteouts = marks.xwhiteouts;
+    part.impure = marks.impure;
+    if (marks.opaque) {
+      next = Next::kStop;
+    } else if (next == Next::kDeeper) {
+      const sys::UniqueFd opened = TRY(sys::open_directory_at(candidate.dir, candidate.name));
+      if (TRY(layer::has_aufs_opaque(opened.borrow(), part.aufs))) {
+        next = Next::kStop;
+      }
+    }
+    if (next == Next::kDeeper && !marks.redirect.empty()) {
+      if (marks.redirect.front() == '/') {
+        (void)TRY(split_absolute(marks.redirect));
+        search.absolute = std::move(marks.redirect);
+      } else if (marks.redirect.find('/') != std::string::npos || marks.redirect == "." ||
+                 marks.redirect == "..") {
+        return Errno{EINVAL};
+      } else if (!search.absolute.empty()) {
+        search.absolute.replace(search.absolute.rfind('/') + 1, std::string::npos, marks.redirect);
+      } else {
+        search.name = std::move(marks.redirect);
+        search.renamed = true;
+      }
+    }
+  }
+  result.parts.push_back(std::move(part));
+  return next;
+}
+
+Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candidate,
+                                         const FileStat& stat) const {
+  Resolution& result = search.result;
+  if (result.found && !search.wants_data) {
+    return Next::kStop;  // a non-directory below a directory is hidden, and hides what is below
+  }
+  if (search.wants_data && !stat.is_regular()) {
+    return Next::kStop;
+  }
+  const bool upper = candidate.layer == layer::kUpper;
+  const bool sparse =
+      stat.is_regular() && stat.size_bytes > 0 &&
+      (stat.blocks_512 * 512 < stat.size_bytes || stack_[candidate.layer].marks_everywhere);
+  layer::FileMarks marks;
+  // Bottom files have nothing below to take data from; elsewhere a mark is looked for where the
+  // directory says that it holds copied-up entries, or where the file has fewer blocks than bytes.
+  if ((candidate.impure || sparse) && (!candidate.bottom || upper)) {
+    marks = TRY(layer::read_file_marks({candidate.dir, candidate.name}));
+  }
+  if (!result.found) {
+    result.found = true;
+    result.layer = candidate.layer;
+    result.stat = stat;
+    result.shown_ino = stack_.shown_ino(candidate.layer, stat.dev, stat.ino);
+    if (upper && marks.shown_ino) {
+      result.shown_ino = *marks.shown_ino;
+    }
+  }
+  if (stat.is_regular() && marks.metacopy) {
+    search.wants_data = true;
+    if (!marks.redirect.empty() && marks.redirect.front() == '/') {
+      (void)TRY(split_absolute(marks.redirect));
+      search.absolute = marks.redirect;
+    } else if (!marks.redirect.empty()) {
+      search.name = marks.redirect;
+      search.renamed = true;
+    }
+    if (upper) {
+      result.marks = std::move(marks);
+    }
+    return Next::kDeeper;
+  }
+  if (upper) {
+    result.marks = std::move(marks);
+  }
+  if (search.wants_data) {
+    result.data = DataLocation{candidate.layer, candidate.path(), stat.blocks_512};
+  }
+  return Next::kStop;
+}
+
+Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name,
+                                std::size_t first_part) const {
+  Search search;
+  search.name = name;
+  DirectoryParts& parts = parent.parts();
+  for (std::size_t index = first_part; index < parts.size(); ++index) {
+    DirectoryPart& part = parts[index];
+    if (part.boundary == Boundary::kEmpty) {
+      continue;
+    }
+    const sys::FdPin dir = TRY(parent.open_part(index));
+    const bool bottom = index + 1 == parts.size() && part.layer + 1 == stack_.size();
+    const bool needs_path = search.renamed || search.wants_data;
+    Candidate candidate{dir->borrow(),      search.name.c_str(),
+                        part.layer,         &part,
+                        &part.aufs,         part.xwhiteouts.load(),
+                        part.impure.load(), needs_path ? parent.part_path(index) : std::string{},
+                        search.renamed,     bottom};
+    const std::string held_name = search.renamed ? search.name : std::string{};
+    if (search.renamed) {
+      candidate.name = held_name.c_str();
+    }
+    const Next next = TRY(accept(search, std::move(candidate)));
+    if (next == Next::kStop) {
+      break;
+    }
+    if (!search.absolute.empty()) {
+      TRY(follow_absolute(search, part.layer));
+      break;
+    }
+  }
+  if (search.wants_data && !search.result.data && search.absolute.empty() == false) {
+    return Errno{EIO};
+  }
+  if (search.wants_data && !search.result.data) {
+    return Errno{EIO};
+  }
+  Resolution& result = search.result;
+  if (result.found && result.stat.is_directory()) {
+    const bool merged = result.layer == layer::kUpper && search.first_lower_ino;
+    result.shown_ino = merged ? *search.first_lower_ino
+                              : stack_.shown_ino(result.layer, result.stat.dev, result.stat.ino);
+  }
+  return std::move(search.result);
+}
+
+Status Lookup::follow_absolute(Search& search, layer::LayerIndex above) const {
+  for (auto index = static_cast<layer::LayerIndex>(above + 1); index < stack_.size(); ++index) {
+    if (stack_[index].data_only && !search.wants_data) {
+      continue;
+    }
+    if (TRY(walk(search, index)) == Next::kStop) {
+      break;
+    }
+  }
+  return {};
+}
+
+Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const {
+  const std::vector<std::string> components = TRY(split_absolute(search.absolute));
+  sys::UniqueFd held;
+  sys::BorrowedFd current = stack_[layer].root.borrow();
+  std::string path;
+  bool stop_after = false;
+  bool xwhiteouts = false;
+  layer::AufsHint hint;
+  const bool bottom = layer + 1 == stack_.size();
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    const char* name = components[i].c_str();
+    if (i + 1 == components.size()) {
+      Candidate candidate{current,    name, layer, nullptr, &hint,
+                          xwhiteouts, true, path,  true,    bottom};
+      const Next next = TRY(accept(search, std::move(candidate)));
+      return stop_after ? Next::kStop : next;
+    }
+    const auto probed = TRY(layer::probe(
+        current, name, xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
+        hint));
+    if (probed.verdict == layer::Verdict::kAbsent) {
+      return Next::kDeeper;
+    }
+    if (probed.verdict == layer::Verdict::kWhiteout || !probed.stat.is_directory() ||
+        probed.stat.mount_root) {
+      return Next::kStop;
+    }
+    const layer::DirMarks marks = TRY(layer::read_dir_marks({current, name}));
+    held = TRY(sys::open_directory_at(current, name));
+    current = held.borrow();
+    hint = layer::AufsHint{};
+    xwhiteouts = marks.xwhiteouts;
+    stop_after = stop_after || marks.opaque || probed.hides_lower ||
+                 TRY(layer::has_aufs_opaque(current, hint));
+    path = path.empty() ? components[i] : path + '/' + components[i];
+    if (!marks.redirect.empty()) {
+      // A renamed ancestor: deeper layers are searched under its old place.
+      std::string base = marks.redirect.front() == '/'
+                             ? marks.redirect
+                             : '/' + path.substr(0, path.rfind('/') + 1) + marks.redirect;
+      for (std::size_t rest = i + 1; rest < components.size(); ++rest) {
+        base += '/' + components[rest];
+      }
+      (void)TRY(split_absolute(base));
+      search.absolute = std::move(base);
+    }
+  }
+  return Next::kDeeper;
+}
+
+Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name,
+                                  std::size_t first_part) const {
+  DirectoryParts& parts = parent.parts();
+  for (std::size_t index = first_part; index < parts.size(); ++index) {
+    DirectoryPart& part = parts[index];
+    if (part.boundary == Boundary::kEmpty) {
+      continue;
+    }
+    const sys::FdPin dir = TRY(parent.open_part(index));
+    Candidate candidate{dir->borrow(),          name,  part.layer, &part, &part.aufs,
+                        part.xwhiteouts.load(), false, {},         false, true};
+    DirectoryPart covered;
+    if (TRY(mark_boundary(candidate, covered))) {
+      return true;
+    }
+    const auto probed = TRY(layer::probe(
+        dir->borrow(), name,
+        candidate.xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
+        part.aufs));
+    if (probed.verdict != layer::Verdict::kAbsent) {
+      return probed.verdict == layer::Verdict::kObject;
+    }
+  }
+  return false;
+}
+
+Result<DirectoryParts> Lookup::root_parts() const {
+  DirectoryParts parts;
+  const layer::LayerIndex first = stack_.has_upper() ? 0 : 1;
+  for (layer::LayerIndex index = first; index < stack_.size(); ++index) {
+    if (stack_[index].data_only) {
+      continue;
+    }
+    DirectoryPart part;
+    part.layer = index;
+    part.covered = stack_[index].covered ? 1 : 0;
+    const sys::ObjectRef root{stack_[index].root.borrow(), ""};
+    const layer::DirMarks marks = TRY(layer::read_dir_marks(root));
+    part.xwhiteouts = marks.xwhiteouts;
+    part.impure = marks.impure;
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+}  // namespace plyfs::merge

@@ -1,0 +1,68 @@
+// Finding one name in a merged directory: which layer wins, what merges with it, what hides it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/file_stat.h"
+#include "layer/marks.h"
+#include "merge/directory_stack.h"
+#include "plyfs/result.h"
+
+namespace plyfs::merge {
+
+/// Where a metadata-only copy's data lies.
+struct DataLocation {
+  layer::LayerIndex layer = 0;
+  std::string path;  ///< from the layer's root
+  std::int64_t blocks_512 = 0;
+};
+
+struct Resolution {
+  bool found = false;
+  layer::LayerIndex layer = 0;  ///< the topmost layer that has it
+  FileStat stat;                ///< there
+  std::uint64_t shown_ino = 0;
+  DirectoryParts parts;              ///< directories only
+  layer::FileMarks marks;            ///< regular upper files only
+  std::optional<DataLocation> data;  ///< metadata-only copies
+};
+
+/// Thread-safe; const. Errors: any failure to ask a layer (never taken for "absent"); EIO for a
+/// metadata-only copy whose data is missing; EINVAL for a malformed redirect.
+/// Cost: one stat per layer that holds the parent directory, until something decides; nothing for
+/// layers that lack the directory.
+class Lookup {
+ public:
+  explicit Lookup(const layer::LayerStack& stack) : stack_(stack) {}
+
+  /// `first_part`: parts above it are known not to have the name (from a listing).
+  Result<Resolution> find(DirectoryAccess& parent, const char* name,
+                          std::size_t first_part = 0) const;
+
+  /// Whether any part from `first_part` on has a visible object of that name.
+  Result<bool> exists_below(DirectoryAccess& parent, const char* name,
+                            std::size_t first_part) const;
+  /// The merged root: every layer's root.
+  Result<DirectoryParts> root_parts() const;
+
+ private:
+  struct Search;
+  struct Candidate;
+  enum class Next : std::uint8_t { kStop, kDeeper };
+  Result<Next> accept(Search& search, Candidate candidate) const;
+  Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,
+                                bool hides_lower) const;
+  Result<Next> accept_file(Search& search, const Candidate& candidate, const FileStat& stat) const;
+  Result<bool> mark_boundary(const Candidate& candidate, DirectoryPart& part) const;
+  Status follow_absolute(Search& search, layer::LayerIndex above) const;
+  Result<Next> walk(Search& search, layer::LayerIndex layer) const;
+
+  const layer::LayerStack& stack_;
+};
+
+/// Splits "/a/b" into components; EINVAL for "", ".", "..", and for what is not absolute.
+Result<std::vector<std::string>> split_absolute(const std::string& path);
+
+}  // namespace plyfs::merge

@@ -1,0 +1,342 @@
+// The composition root: the only file that sees every room.
+#include "plyfs/mount.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "copyup/engine.h"
+#include "fuse/session.h"
+#include "layer/layer_stack.h"
+#include "layer/upper_abilities.h"
+#include "layer/whiteouts.h"
+#include "layer/workdir.h"
+#include "ops/filesystem.h"
+#include "sys/creds.h"
+#include "sys/dir_ops.h"
+#include "sys/file_handle.h"
+#include "sys/fuse_device.h"
+#include "sys/layer_root.h"
+#include "sys/object_stat.h"
+#include "sys/object_xattr.h"
+#include "sys/open.h"
+
+namespace plyfs {
+namespace {
+
+constexpr int kMountFailed = 32;
+constexpr int kLockWait_ms = 2000;  // an unmounted daemon is still writing back
+constexpr std::size_t kFdsKept = 512;
+constexpr std::size_t kMaxCachedFds = 8192;
+
+Failure failure_of(const std::string& what, const std::string& path, Errno error,
+                   const std::string& remedy) {
+  return {what + ": " + log::printable(path) + ": " + error.message() + "; " + remedy,
+          kMountFailed};
+}
+
+/// Filesystems on which a file without data has no fewer blocks than bytes do not exist among
+/// these; on all others every file is asked for a metacopy mark.
+bool blocks_tell_of_data(std::uint64_t magic) {
+  constexpr std::uint64_t kKnown[] = {0xef53 /* ext4 */, 0x58465342 /* xfs */,
+                                      0x9123683e /* btrfs */, 0x01021994 /* tmpfs */};
+  return std::find(std::begin(kKnown), std::end(kKnown), magic) != std::end(kKnown);
+}
+
+/// Builds the parts of a mount in order; keeps the first failure.
+class Builder {
+ public:
+  Builder(const MountOptions& options, Failure& failure)
+      : options_(options), failure_(failure), privileges_(sys::current_privileges()) {}
+
+  std::unique_ptr<ops::FileSystem> build();
+  [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
+  [[nodiscard]] bool acl() const { return acl_; }
+
+ private:
+  bool open_layers(std::vector<layer::Layer>& layers);
+  bool open_layer(const std::string& path, layer::Layer& layer);
+  bool find_covered(layer::Layer& layer);
+  bool open_upper(std::vector<layer::Layer>& layers);
+  bool open_workdir(ops::Foundation& foundation);
+  bool probe_abilities(ops::Foundation& foundation);
+  bool fail(Failure failure) {
+    failure_ = std::move(failure);
+    return false;
+  }
+
+  const MountOptions& options_;
+  Failure& failure_;
+  const sys::Privileges privileges_;
+  std::string mountpoint_;
+  sys::UniqueFd mountpoint_fd_;
+  bool acl_ = false;
+};
+
+bool Builder::open_layer(const std::string& path, layer::Layer& layer) {
+  layer.path = path;
+  const auto stat = sys::stat_object({layer.root.borrow(), ""});
+  if (!stat) {
+    return fail(failure_of("cannot read layer", path, stat.error(), "check its permissions"));
+  }
+  layer.dev = stat->dev;
+  const auto magic = sys::filesystem_magic(layer.root.borrow());
+  layer.marks_everywhere = !magic || !blocks_tell_of_data(*magic);
+  if (const auto listing = sys::open_listing({layer.root.borrow(), ""})) {
+    layer.uuid = sys::filesystem_uuid(listing->borrow());
+  }
+  return find_covered(layer);
+}
+
+bool Builder::find_covered(layer::Layer& layer) {
+  if (!mountpoint_fd_.valid()) {
+    return true;
+  }
+  const auto components = sys::components_below(layer.root.borrow(), mountpoint_);
+  if (!components || !*components || (*components)->size() > 250) {
+    return true;
+  }
+  auto directory = sys::duplicate(mountpoint_fd_.borrow());
+  if (!directory) {
+    return fail(failure_of("cannot open mountpoint", mountpoint_, directory.error(),
+                           "raise the "
+                           "limit of open files"));
+  }
+  layer.covered = layer::CoveredDirectory{std::move(**components), std::move(*directory)};
+  return true;
+}
+
+bool Builder::open_upper(std::vector<layer::Layer>& layers) {
+  layer::Layer upper;
+  if (options_.upper && !options_.read_only) {
+    auto root = sys::open_directory_path(options_.upper->c_str());
+    if (!root) {
+      return fail(failure_of("cannot open upper directory", *options_.upper, root.error(),
+                             "create it or check its permissions"));
+    }
+    upper.root = std::move(*root);
+    if (!open_layer(*options_.upper, upper)) {
+      return false;
+    }
+  }
+  layers.push_back(std::move(upper));
+  // Asked for read-only: the upper is then simply the topmost layer.
+  if (options_.upper && options_.read_only) {
+    layer::Layer top;
+    auto root = sys::open_layer_root(*options_.upper);
+    if (!root) {
+      return fail(failure_of("cannot open upper directory", *options_.upper, root.error(),
+                             "create it or check its permissions"));
+    }
+    top.root = std::move(*root);
+    if (!open_layer(*options_.upper, top)) {
+      return false;
+    }
+    layers.push_back(std::move(top));
+  }
+  return true;
+}
+
+bool Builder::open_layers(std::vector<layer::Layer>& layers) {
+  if (!options_.mountpoint.starts_with("/dev/fd/")) {
+    auto absolute = sys::absolute_path(options_.mountpoint);
+    if (!absolute) {
+      return fail(failure_of("cannot open mountpoint", options_.mountpoint, absolute.error(),
+                             "create the directory first"));
+    }
+    mountpoint_ = std::move(*absolute);
+    auto opened = sys::open_directory_path(mountpoint_.c_str());
+    if (!opened) {
+      return fail(failure_of("cannot open mountpoint", mountpoint_, opened.error(),
+                             "choose an existing directory"));
+    }
+    mountpoint_fd_ = std::move(*opened);
+  } else {
+    mountpoint_ = options_.mountpoint;
+  }
+  if (!open_upper(layers)) {
+    return false;
+  }
+  for (const LayerPath& lower : options_.lowers) {
+    layer::Layer layer;
+    auto root = sys::open_layer_root(lower.path);
+    if (!root) {
+      return fail(failure_of("cannot open layer", lower.path, root.error(),
+                             "check that the directory exists and may be read"));
+    }
+    layer.root = std::move(*root);
+    layer.data_only = lower.data_only;
+    if (!open_layer(lower.path, layer)) {
+      return false;
+    }
+    layers.push_back(std::move(layer));
+  }
+  return true;
+}
+
+bool Builder::open_workdir(ops::Foundation& foundation) {
+  const std::string work = options_.work.value_or(*options_.upper + ".work");
+  (void)sys::make_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str(), 0700);
+  auto upper = sys::open_listing({foundation.stack[layer::kUpper].root.borrow(), ""});
+  auto opened = sys::open_directory_path(work.c_str());
+  auto root =
+      opened ? sys::open_listing({opened->borrow(), ""}) : Result<sys::UniqueFd>{opened.error()};
+  if (!upper || !root) {
+    return fail(failure_of("cannot open work directory", work, upper ? root.error() : upper.error(),
+                           "create it on the same filesystem as the upper directory"));
+  }
+  for (const auto* directory : {&*upper, &*root}) {
+    const Status locked = sys::lock_directory(directory->borrow(), kLockWait_ms);
+    if (!locked) {
+      return fail(failure_of("upper or work directory is in use by another mount", work,
+                             locked.error(), "unmount that one first, or use other directories"));
+    }
+  }
+  auto workdir = layer::Workdir::open(std::move(*root), std::move(*upper), *foundation.writer);
+  if (!workdir && workdir.error() == EUCLEAN) {
+    return fail(failure_of("a volatile mount of this upper ended in a crash", work, workdir.error(),
+                           "its content may be damaged: start with a fresh upper, or remove "
+                           "work/incompat/volatile in the work directory to go on"));
+  }
+  if (!workdir) {
+    return fail(failure_of("cannot prepare work directory", work, workdir.error(),
+                           "it must be writable and on the same filesystem as the upper"));
+  }
+  foundation.workdir = std::make_unique<layer::Workdir>(std::move(*workdir));
+  return probe_abilities(foundation);
+}
+
+bool Builder::probe_abilities(ops::Foundation& foundation) {
+  auto abilities =
+      layer::probe_upper(*foundation.workdir, options_.whiteout, options_.xattr_namespace);
+  if (!abilities) {
+    return fail(failure_of("upper directory cannot hold the marks that were asked for",
+                           *options_.upper, abilities.error(),
+                           "leave out whiteout= and xattr=, or use another filesystem"));
+  }
+  const layer::UpperAbilities& found = *abilities;
+  const bool marks = found.marks.has_value();
+  foundation.redirect = options_.redirect_dir == Toggle::kOn && marks;
+  foundation.metacopy = options_.metacopy == Toggle::kOn && marks;
+  foundation.index = options_.index == Toggle::kOn && marks && foundation.workdir->open_index();
+  copyup::Policy policy;
+  policy.sync = options_.sync;
+  policy.marks = found.marks;
+  policy.keep_uid = !options_.ids.squash_uid;
+  policy.keep_gid = !options_.ids.squash_gid;
+  policy.privileges = privileges_;
+  foundation.whiteouts = std::make_unique<layer::Whiteouts>(*foundation.workdir, found);
+  foundation.engine = std::make_unique<copyup::Engine>(*foundation.workdir, policy);
+  if (options_.sync == SyncPolicy::kVolatile) {
+    const Status marked = foundation.workdir->set_volatile();
+    if (!marked) {
+      return fail(failure_of("cannot mark the work directory as volatile",
+                             options_.work.value_or(""), marked.error(), "check its permissions"));
+    }
+  }
+  return true;
+}
+
+std::unique_ptr<ops::FileSystem> Builder::build() {
+  const std::size_t fds = sys::raise_fd_limit();
+  std::vector<layer::Layer> layers;
+  if (!open_layers(layers)) {
+    return nullptr;
+  }
+  for (const layer::Layer& layer : layers) {
+    if (layer.root.valid()) {
+      const auto acl =
+          sys::get_xattr_raw({layer.root.borrow(), ""}, "system.posix_acl_access", nullptr, 0);
+      acl_ = acl_ || acl || acl.error() == ENODATA;
+    }
+  }
+  acl_ = acl_ && options_.acl == Toggle::kOn;
+  const auto rights = privileges_.dac_override ? layer::UpperWriter::Rights::kPrivileged
+                                               : layer::UpperWriter::Rights::kOwnerOnly;
+  ops::Foundation foundation;
+  foundation.stack = layer::LayerStack{std::move(layers), options_.xino};
+  foundation.writer = std::make_unique<layer::UpperWriter>(rights);
+  foundation.xattrs = options_.xattrs == Toggle::kOn;
+  foundation.uids = ops::IdMap{options_.ids.uids, options_.ids.squash_uid};
+  foundation.gids = ops::IdMap{options_.ids.gids, options_.ids.squash_gid};
+  const std::size_t kept = kFdsKept + foundation.stack.size();
+  foundation.max_fds = std::min(kMaxCachedFds, fds > 2 * kept ? (fds - kept) / 2 : fds / 4);
+  if (foundation.stack.has_upper() && !open_workdir(foundation)) {
+    return nullptr;
+  }
+  auto filesystem = ops::FileSystem::make(std::move(foundation));
+  if (!filesystem) {
+    (void)fail(failure_of("cannot read the layers' root directories", options_.mountpoint,
+                          filesystem.error(), "check the layers"));
+    return nullptr;
+  }
+  return std::move(*filesystem);
+}
+
+}  // namespace
+
+struct Mount::Parts {
+  MountOptions options;
+  std::unique_ptr<ops::FileSystem> filesystem;
+  fuse::Dispatcher dispatcher;
+  std::unique_ptr<fuse::Session> session;  // last: destroyed first, it calls into the others
+};
+
+Mount::Mount(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Mount::~Mount() = default;
+
+std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure) {
+  if (options.debug) {
+    log::set_level(log::Level::kTrace);
+  }
+  auto parts = std::make_unique<Parts>();
+  parts->options = options;
+  Builder builder{options, failure};
+  parts->filesystem = builder.build();
+  if (!parts->filesystem) {
+    return nullptr;
+  }
+  parts->dispatcher.filesystem = parts->filesystem.get();
+  parts->dispatcher.timeout_s = options.timeout_s;
+  parts->dispatcher.writeback = options.writeback == Toggle::kOn && !parts->filesystem->read_only();
+  parts->dispatcher.acl = builder.acl();
+  fuse::SessionOptions session;
+  session.mountpoint = builder.mountpoint();
+  session.words = options.fuse_options;
+  session.words.push_back("fsname=" + options.fsname);
+  session.words.push_back("subtype=" + options.subtype);
+  if (parts->filesystem->read_only()) {
+    session.words.emplace_back("ro");
+  }
+  session.threads = options.threads != 0 ? options.threads
+                                         : std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
+  auto made = fuse::Session::make(std::move(session), parts->dispatcher);
+  if (!made) {
+    failure = {"libfuse refused the mount options; remove the last of them", 1};
+    return nullptr;
+  }
+  parts->session = std::move(*made);
+  return std::unique_ptr<Mount>{new Mount{std::move(parts)}};
+}
+
+bool Mount::run(const std::function<void()>& ready, Failure& failure) {
+  const Status mounted = parts_->session->mount();
+  if (!mounted) {
+    failure = failure_of("cannot mount", parts_->options.mountpoint, mounted.error(),
+                         "see the line above; `plyfs check` tells what is missing");
+    return false;
+  }
+  const Status served = parts_->session->serve(ready);
+  parts_->filesystem->shut_down();
+  if (!served) {
+    failure = failure_of("cannot serve", parts_->options.mountpoint, served.error(),
+                         "was it unmounted at once?");
+    return false;
+  }
+  return true;
+}
+
+void Mount::stop() { parts_->session->stop(); }
+
+}  // namespace plyfs

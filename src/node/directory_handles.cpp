@@ -1,0 +1,91 @@
+#include "node/directory_handles.h"
+
+#include "sys/open.h"
+
+namespace plyfs::node {
+
+merge::DirectoryPart* part_in(Node& directory, layer::LayerIndex layer) {
+  for (merge::DirectoryPart& part : directory.directory().parts) {
+    if (part.layer == layer) {
+      return &part;
+    }
+  }
+  return nullptr;
+}
+
+Result<sys::FdPin> DirectoryHandles::open(Node& directory, const merge::DirectoryPart& part) {
+  const sys::FdKey key{&directory, part.layer};
+  if (sys::FdPin cached = cache_.find(key)) {
+    return cached;
+  }
+  sys::UniqueFd opened = TRY(open_uncached(directory, part));
+  return cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
+}
+
+Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
+                                                      const merge::DirectoryPart& part) {
+  const layer::Layer& layer = stack_[part.layer];
+  if (&directory == &table_.root()) {
+    return sys::duplicate(layer.root.borrow());
+  }
+  if (part.boundary == merge::Boundary::kCovered) {
+    return sys::duplicate(layer.covered->directory.borrow());
+  }
+  const NodeNames names = table_.names_of(directory);
+  if (names.orphan && part.layer == layer::kUpper) {
+    return sys::duplicate(names.orphan->borrow());
+  }
+  if (part.path) {
+    return open_path(part.layer, *part.path);
+  }
+  if (names.parent == nullptr) {
+    return Errno{ENOENT};
+  }
+  const merge::DirectoryPart* parent_part = part_in(*names.parent, part.layer);
+  if (parent_part == nullptr) {
+    return Errno{ESTALE};
+  }
+  const sys::FdPin parent = TRY(open(*names.parent, *parent_part));
+  return sys::open_directory_at(parent->borrow(), names.dentry->name);
+}
+
+Result<sys::UniqueFd> DirectoryHandles::open_path(layer::LayerIndex layer,
+                                                  const std::string& path) {
+  // Component by component: a symbolic link on the way is refused, not followed.
+  sys::UniqueFd current = TRY(sys::duplicate(stack_[layer].root.borrow()));
+  std::size_t at = 0;
+  while (at < path.size()) {
+    const std::size_t slash = std::min(path.find('/', at), path.size());
+    const std::string component = path.substr(at, slash - at);
+    current = TRY(sys::open_directory_at(current.borrow(), component.c_str()));
+    at = slash + 1;
+  }
+  return current;
+}
+
+std::string DirectoryHandles::path(Node& directory, const merge::DirectoryPart& part) {
+  if (&directory == &table_.root()) {
+    return {};
+  }
+  if (part.path) {
+    return *part.path;
+  }
+  const NodeNames names = table_.names_of(directory);
+  if (names.parent == nullptr) {
+    return {};
+  }
+  const merge::DirectoryPart* parent_part = part_in(*names.parent, part.layer);
+  std::string above = parent_part == nullptr ? std::string{} : path(*names.parent, *parent_part);
+  if (!above.empty()) {
+    above += '/';
+  }
+  return above.append(names.dentry->view());
+}
+
+void DirectoryHandles::forget(Node& directory) {
+  for (const merge::DirectoryPart& part : directory.directory().parts) {
+    (void)cache_.erase({&directory, part.layer});
+  }
+}
+
+}  // namespace plyfs::node

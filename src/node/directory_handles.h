@@ -1,0 +1,52 @@
+// Open handles of directories in their layers, reopened on demand from the nearest open ancestor.
+#pragma once
+
+#include "node/node_table.h"
+#include "sys/fd_cache.h"
+
+namespace plyfs::node {
+
+/// Thread-safe. Callers hold the tree lock (any mode), so that no directory moves.
+class DirectoryHandles {
+ public:
+  DirectoryHandles(const layer::LayerStack& stack, NodeTable& table, std::size_t capacity)
+      : stack_(stack), table_(table), cache_(capacity) {}
+
+  /// O_PATH handle of `directory` in `layer`. `part` is its part there. ENOENT when removed.
+  Result<sys::FdPin> open(Node& directory, const merge::DirectoryPart& part);
+  /// Path of the directory in that layer, from the layer's root.
+  std::string path(Node& directory, const merge::DirectoryPart& part);
+  /// Drops every cached handle of the node.
+  void forget(Node& directory);
+  [[nodiscard]] std::size_t open_count() { return cache_.size(); }
+
+ private:
+  Result<sys::UniqueFd> open_uncached(Node& directory, const merge::DirectoryPart& part);
+  Result<sys::UniqueFd> open_path(layer::LayerIndex layer, const std::string& path);
+
+  const layer::LayerStack& stack_;
+  NodeTable& table_;
+  sys::FdCache cache_;
+};
+
+/// The part of a directory in `layer`; null when it has none.
+merge::DirectoryPart* part_in(Node& directory, layer::LayerIndex layer);
+
+/// A node as merge/ sees a directory. Holds no lock: the caller holds tree and DirLock.
+class NodeDirectory final : public merge::DirectoryAccess {
+ public:
+  NodeDirectory(DirectoryHandles& handles, Node& node) : handles_(handles), node_(node) {}
+  [[nodiscard]] merge::DirectoryParts& parts() override { return node_.directory().parts; }
+  Result<sys::FdPin> open_part(std::size_t index) override {
+    return handles_.open(node_, parts()[index]);
+  }
+  [[nodiscard]] std::string part_path(std::size_t index) override {
+    return handles_.path(node_, parts()[index]);
+  }
+
+ private:
+  DirectoryHandles& handles_;
+  Node& node_;
+};
+
+}  // namespace plyfs::node

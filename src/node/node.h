@@ -1,0 +1,106 @@
+// Identity: what the kernel knows as an inode (Node), and the names it has (Dentry).
+//
+// Owners: the NodeTable owns every Node and Dentry. A Node lives while the kernel counts lookups on
+// it, an operation holds a NodeRef, or a Dentry names it as parent. Only the table frees.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/file_stat.h"
+#include "merge/directory_stack.h"
+#include "merge/listing.h"
+#include "merge/lookup.h"
+
+namespace plyfs::node {
+
+class Node;
+
+/// A name of a node. Immutable but for its links; guarded by NodeTable::mu. While the DirLock of
+/// `parent` is held (any mode), it is neither moved nor freed.
+struct Dentry {
+  Node* parent;
+  Node* node;
+  Dentry* hash_next;
+  Dentry* next_name;  ///< further names of the same node (hard links)
+  std::uint32_t hash;
+  layer::LayerIndex layer;  ///< where this name was found; kUpper once copied up
+  std::uint8_t name_size;
+  char name[1];  ///< NUL-terminated, allocated behind the struct
+
+  [[nodiscard]] std::string_view view() const { return {name, name_size}; }
+};
+
+/// Identity of an inode on disk, for hard links.
+struct LinkKey {
+  dev_t dev = 0;
+  ino_t ino = 0;
+  friend bool operator==(const LinkKey&, const LinkKey&) = default;
+};
+
+/// What only few files have. Fields are guarded by NodeTable::mu unless said otherwise.
+struct FileExtra {
+  std::optional<LinkKey> lower_key;  ///< registered in the link table
+  std::optional<LinkKey> upper_key;
+  std::string index_name;        ///< not empty: the upper inode is WORK/index/<name>
+  std::int64_t union_nlink = 0;  ///< indexed files: the count that users see
+  /// Metadata-only copy: where the data lies. Changed under the node's copy-up lock and mu.
+  std::optional<merge::DataLocation> data;
+  sys::FdPin orphan;  ///< no name left: the only way to the object
+};
+
+/// What directories have.
+struct DirectoryData {
+  /// Guarded by the directory's DirLock: shared to read, exclusive to change.
+  merge::DirectoryParts parts;
+  /// Counts changes of the names; a listing of another version is stale.
+  std::atomic<std::uint32_t> version{0};
+  sys::FdPin orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
+  std::atomic<bool> removed{false};
+  // Guarded by ListingCache's mutex.
+  std::shared_ptr<const merge::Listing> listing;
+  std::uint32_t listing_version = 0;
+  std::list<Node*>::iterator listing_position;
+};
+
+class Node {
+ public:
+  Node(std::uint8_t entry_type, layer::LayerIndex layer, std::uint64_t ino)
+      : ino_(ino), layer_(layer), entry_type_(entry_type) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  [[nodiscard]] bool is_directory() const { return entry_type_ == entry_type_of(kTypeDirectory); }
+  [[nodiscard]] bool is_regular() const { return entry_type_ == entry_type_of(kTypeRegular); }
+  [[nodiscard]] bool is_symlink() const { return entry_type_ == entry_type_of(kTypeSymlink); }
+  [[nodiscard]] std::uint8_t entry_type() const { return entry_type_; }
+  /// st_ino as shown; constant for the life of the object.
+  [[nodiscard]] std::uint64_t ino() const { return ino_; }
+  /// The topmost layer that holds the object: only ever changes to kUpper.
+  [[nodiscard]] layer::LayerIndex layer() const { return layer_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool in_upper() const { return layer() == layer::kUpper; }
+  void set_in_upper() { layer_.store(layer::kUpper, std::memory_order_release); }
+  [[nodiscard]] DirectoryData& directory() { return *directory_; }
+  /// Whether the I/O cache may hold a descriptor of this node.
+  std::atomic<bool> has_io{false};
+  /// Regular upper file whose data is below: set by lookup and copy-up, cleared by completion.
+  std::atomic<bool> metacopy{false};
+
+ private:
+  friend class NodeTable;
+
+  std::atomic<std::uint64_t> references_{0};  ///< kernel lookups, NodeRefs and child dentries
+  Dentry* names_ = nullptr;
+  const std::uint64_t ino_;
+  std::unique_ptr<DirectoryData> directory_;
+  std::unique_ptr<FileExtra> extra_;
+  std::atomic<layer::LayerIndex> layer_;
+  const std::uint8_t entry_type_;
+};
+
+}  // namespace plyfs::node

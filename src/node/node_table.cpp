@@ -1,0 +1,430 @@
+#include "node/node_table.h"
+
+#include <malloc.h>
+
+#include <cstddef>
+#include <cstring>
+#include <new>
+
+#include "base/hash.h"
+
+namespace plyfs::node {
+namespace {
+
+constexpr std::size_t kMinBuckets = 1024;
+constexpr std::size_t kTrimAfter = 20000;  // freed nodes before memory is given back to the system
+
+Dentry* make_dentry(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer,
+                    std::uint32_t hash) {
+  void* memory = ::operator new(offsetof(Dentry, name) + name.size() + 1);
+  auto* dentry = new (memory) Dentry{
+      &parent, &node, nullptr, nullptr, hash, layer, static_cast<std::uint8_t>(name.size()), {}};
+  char* bytes = static_cast<char*>(memory) + offsetof(Dentry, name);
+  std::memcpy(bytes, name.data(), name.size());
+  bytes[name.size()] = '\0';
+  return dentry;
+}
+
+}  // namespace
+
+std::uint32_t hash_of_name(const Node& parent, std::string_view name) {
+  return static_cast<std::uint32_t>(
+      hash_pair(reinterpret_cast<std::uintptr_t>(&parent), hash_bytes(name)));
+}
+
+NodeRef& NodeRef::operator=(NodeRef&& other) noexcept {
+  if (this != &other) {
+    reset();
+    table_ = other.table_;
+    node_ = std::exchange(other.node_, nullptr);
+  }
+  return *this;
+}
+
+void NodeRef::reset() {
+  if (node_ != nullptr) {
+    table_->forget(*std::exchange(node_, nullptr), 1);
+  }
+}
+
+std::size_t NodeTable::KeyHash::operator()(const LinkKey& key) const {
+  return hash_pair(key.dev, key.ino);
+}
+
+NodeTable::NodeTable(std::function<void(Node&)> release)
+    : release_(std::move(release)), buckets_(kMinBuckets, nullptr) {}
+
+NodeTable::~NodeTable() {
+  // Unmounted with nodes still counted: the kernel sends no FORGET then.
+  for (Dentry* dentry : buckets_) {
+    while (dentry != nullptr) {
+      Dentry* next = dentry->hash_next;
+      Node* node = dentry->node;
+      if (node->names_ == dentry && dentry->next_name == nullptr) {
+        release_(*node);
+        delete node;
+      } else if (node->names_ == dentry) {
+        node->names_ = dentry->next_name;
+      } else {
+        for (Dentry* at = node->names_; at != nullptr; at = at->next_name) {
+          if (at->next_name == dentry) {
+            at->next_name = dentry->next_name;
+          }
+        }
+      }
+      ::operator delete(dentry);
+      dentry = next;
+    }
+  }
+  if (root_ != nullptr) {
+    release_(*root_);
+    delete root_;
+  }
+}
+
+void NodeTable::make_root(NodeSeed seed) {
+  MutexLock lock{mu_};
+  root_ = make_locked(std::move(seed));
+  root_->references_ = 1;
+}
+
+NodeRef NodeTable::ref(Node& node) {
+  node.references_.fetch_add(1, std::memory_order_relaxed);
+  return {*this, &node};
+}
+
+NodeRef NodeTable::find(Node& parent, std::string_view name) {
+  const std::uint32_t hash = hash_of_name(parent, name);
+  MutexLock lock{mu_};
+  Dentry* dentry = find_locked(parent, name, hash);
+  return dentry == nullptr ? NodeRef{} : ref(*dentry->node);
+}
+
+NodeRef NodeTable::find_link(const LinkKey& key) {
+  MutexLock lock{mu_};
+  const auto found = links_.find(key);
+  return found == links_.end() ? NodeRef{} : ref(*found->second);
+}
+
+NodeRef NodeTable::attach(Node& parent, std::string_view name, NodeSeed&& seed) {
+  MutexLock lock{mu_};
+  if (Dentry* known = find_locked(parent, name, hash_of_name(parent, name))) {
+    return ref(*known->node);
+  }
+  const layer::LayerIndex layer = seed.layer;
+  for (const auto& key : {seed.upper_key, seed.lower_key}) {
+    const auto found = key ? links_.find(*key) : links_.end();
+    if (found != links_.end()) {
+      insert_locked(*found->second, parent, name, layer);
+      return ref(*found->second);
+    }
+  }
+  Node* made = make_locked(std::move(seed));
+  insert_locked(*made, parent, name, layer);
+  return ref(*made);
+}
+
+NodeRef NodeTable::attach_orphan(NodeSeed&& seed, sys::FdPin orphan) {
+  MutexLock lock{mu_};
+  Node* made = make_locked(std::move(seed));
+  made->extra_ = std::make_unique<FileExtra>();
+  made->extra_->orphan = std::move(orphan);
+  return ref(*made);
+}
+
+void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer) {
+  MutexLock lock{mu_};
+  if (find_locked(parent, name, hash_of_name(parent, name)) == nullptr) {
+    insert_locked(node, parent, name, layer);
+  }
+  if (node.extra_) {
+    node.extra_->orphan = nullptr;  // O_TMPFILE that was given a name
+  }
+}
+
+void NodeTable::remove_name(Node& parent, std::string_view name, sys::FdPin orphan) {
+  std::vector<Node*> dead;
+  sys::FdPin unused;  // closed without the lock
+  {
+    MutexLock lock{mu_};
+    Dentry* dentry = find_locked(parent, name, hash_of_name(parent, name));
+    if (dentry == nullptr) {
+      return;
+    }
+    Node& node = *dentry->node;
+    if (node.names_ == dentry && dentry->next_name == nullptr) {
+      if (node.is_directory()) {
+        node.directory_->orphan = std::move(orphan);
+        node.directory_->removed = true;
+      } else {
+        if (!node.extra_) {
+          node.extra_ = std::make_unique<FileExtra>();
+        }
+        node.extra_->orphan = std::move(orphan);
+      }
+    } else {
+      unused = std::move(orphan);
+    }
+    drop_dentry_locked(dentry, dead);
+  }
+  destroy(dead);
+}
+
+void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_parent,
+                          std::string_view to) {
+  std::vector<Node*> dead;
+  {
+    MutexLock lock{mu_};
+    Dentry* old = find_locked(from_parent, from, hash_of_name(from_parent, from));
+    if (old == nullptr) {
+      return;
+    }
+    Node& node = *old->node;
+    // Insert first: the node must not lose its last name in between.
+    insert_locked(node, to_parent, to, old->layer);
+    drop_dentry_locked(old, dead);
+  }
+  destroy(dead);
+}
+
+void NodeTable::swap_names(Node& a_parent, std::string_view a, Node& b_parent, std::string_view b) {
+  MutexLock lock{mu_};
+  Dentry* first = find_locked(a_parent, a, hash_of_name(a_parent, a));
+  Dentry* second = find_locked(b_parent, b, hash_of_name(b_parent, b));
+  if (first == nullptr || second == nullptr || first->node == second->node) {
+    return;
+  }
+  // Only the nodes change places; each list of names gets the other dentry.
+  const auto replace = [](Node& node, Dentry* from, Dentry* to) {
+    Dentry** link = &node.names_;
+    while (*link != from) {
+      link = &(*link)->next_name;
+    }
+    *link = to;
+  };
+  Node* first_node = first->node;
+  Node* second_node = second->node;
+  Dentry* first_next = first->next_name;
+  Dentry* second_next = second->next_name;
+  replace(*first_node, first, second);
+  replace(*second_node, second, first);
+  second->next_name = first_next;
+  first->next_name = second_next;
+  std::swap(first->node, second->node);
+  std::swap(first->layer, second->layer);
+}
+
+void NodeTable::set_names_upper(Node& node) {
+  MutexLock lock{mu_};
+  for (Dentry* dentry = node.names_; dentry != nullptr; dentry = dentry->next_name) {
+    dentry->layer = layer::kUpper;
+  }
+}
+
+void NodeTable::set_name_upper(Node& parent, std::string_view name) {
+  MutexLock lock{mu_};
+  if (Dentry* dentry = find_locked(parent, name, hash_of_name(parent, name))) {
+    dentry->layer = layer::kUpper;
+  }
+}
+
+void NodeTable::forget(Node& node, std::uint64_t count) {
+  std::vector<Node*> dead;
+  bool trim = false;
+  {
+    MutexLock lock{mu_};
+    drop_reference_locked(node, count, dead);
+    if (freed_since_trim_ >= kTrimAfter && freed_since_trim_ > nodes_) {
+      freed_since_trim_ = 0;
+      trim = true;
+    }
+  }
+  destroy(dead);
+  if (trim) {
+    (void)::malloc_trim(0);
+  }
+}
+
+NodeNames NodeTable::names_of(Node& node) {
+  NodeNames names;
+  MutexLock lock{mu_};
+  if (node.extra_) {
+    names.index_name = node.extra_->index_name;
+    names.orphan = node.extra_->orphan;
+  }
+  if (node.directory_) {
+    names.orphan = node.directory_->orphan;
+  }
+  if (node.names_ != nullptr) {
+    names.dentry = node.names_;
+    names.parent = node.names_->parent;
+  }
+  return names;
+}
+
+std::size_t NodeTable::name_count(Node& node) {
+  MutexLock lock{mu_};
+  std::size_t count = 0;
+  for (const Dentry* dentry = node.names_; dentry != nullptr; dentry = dentry->next_name) {
+    ++count;
+  }
+  return count;
+}
+
+bool NodeTable::is_first_name(const Dentry& dentry) {
+  MutexLock lock{mu_};
+  return dentry.node->names_ == &dentry;
+}
+
+bool NodeTable::has_extra(Node& node) {
+  MutexLock lock{mu_};
+  return node.extra_ != nullptr;
+}
+
+FileExtra NodeTable::extra_of(Node& node) {
+  MutexLock lock{mu_};
+  return node.extra_ ? *node.extra_ : FileExtra{};
+}
+
+void NodeTable::update_extra(Node& node, const std::function<void(FileExtra&)>& change) {
+  MutexLock lock{mu_};
+  unregister_keys_locked(node);
+  if (!node.extra_) {
+    node.extra_ = std::make_unique<FileExtra>();
+  }
+  change(*node.extra_);
+  register_keys_locked(node);
+}
+
+std::size_t NodeTable::size() {
+  MutexLock lock{mu_};
+  return nodes_;
+}
+
+Dentry* NodeTable::find_locked(Node& parent, std::string_view name, std::uint32_t hash) {
+  for (Dentry* at = buckets_[hash & (buckets_.size() - 1)]; at != nullptr; at = at->hash_next) {
+    if (at->hash == hash && at->parent == &parent && at->view() == name) {
+      return at;
+    }
+  }
+  return nullptr;
+}
+
+Dentry* NodeTable::insert_locked(Node& node, Node& parent, std::string_view name,
+                                 layer::LayerIndex layer) {
+  if (dentries_ >= buckets_.size()) {
+    resize_locked(buckets_.size() * 2);
+  }
+  Dentry* dentry = make_dentry(node, parent, name, layer, hash_of_name(parent, name));
+  link_bucket_locked(*dentry);
+  dentry->next_name = node.names_;
+  node.names_ = dentry;
+  parent.references_.fetch_add(1, std::memory_order_relaxed);
+  ++dentries_;
+  return dentry;
+}
+
+void NodeTable::link_bucket_locked(Dentry& dentry) {
+  Dentry*& bucket = buckets_[dentry.hash & (buckets_.size() - 1)];
+  dentry.hash_next = bucket;
+  bucket = &dentry;
+}
+
+void NodeTable::unlink_bucket_locked(Dentry& dentry) {
+  Dentry** link = &buckets_[dentry.hash & (buckets_.size() - 1)];
+  while (*link != &dentry) {
+    link = &(*link)->hash_next;
+  }
+  *link = dentry.hash_next;
+}
+
+void NodeTable::drop_dentry_locked(Dentry* dentry, std::vector<Node*>& dead) {
+  unlink_bucket_locked(*dentry);
+  Dentry** link = &dentry->node->names_;
+  while (*link != dentry) {
+    link = &(*link)->next_name;
+  }
+  *link = dentry->next_name;
+  Node& parent = *dentry->parent;
+  ::operator delete(dentry);
+  --dentries_;
+  drop_reference_locked(parent, 1, dead);
+}
+
+void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, std::vector<Node*>& dead) {
+  if (node.references_.fetch_sub(count, std::memory_order_acq_rel) != count) {
+    return;
+  }
+  unregister_keys_locked(node);
+  --nodes_;
+  ++freed_since_trim_;
+  dead.push_back(&node);
+  while (node.names_ != nullptr) {
+    drop_dentry_locked(node.names_, dead);  // may free the parent in turn
+  }
+  if (buckets_.size() > kMinBuckets && dentries_ < buckets_.size() / 8) {
+    resize_locked(buckets_.size() / 4);
+  }
+}
+
+void NodeTable::register_keys_locked(Node& node) {
+  for (const auto& key : {node.extra_->lower_key, node.extra_->upper_key}) {
+    if (key) {
+      links_.emplace(*key, &node);
+    }
+  }
+}
+
+void NodeTable::unregister_keys_locked(Node& node) {
+  if (!node.extra_) {
+    return;
+  }
+  for (const auto& key : {node.extra_->lower_key, node.extra_->upper_key}) {
+    const auto found = key ? links_.find(*key) : links_.end();
+    if (found != links_.end() && found->second == &node) {
+      links_.erase(found);
+    }
+  }
+}
+
+Node* NodeTable::make_locked(NodeSeed&& seed) {
+  auto* node = new Node{seed.entry_type, seed.layer, seed.ino};
+  ++nodes_;
+  if (node->is_directory()) {
+    node->directory_ = std::make_unique<DirectoryData>();
+    node->directory_->parts = std::move(seed.parts);
+    return node;
+  }
+  if (seed.lower_key || seed.upper_key || !seed.index_name.empty() || seed.data) {
+    node->extra_ = std::make_unique<FileExtra>();
+    node->extra_->lower_key = seed.lower_key;
+    node->extra_->upper_key = seed.upper_key;
+    node->extra_->index_name = std::move(seed.index_name);
+    node->extra_->union_nlink = seed.union_nlink;
+    node->metacopy = seed.data.has_value();
+    node->extra_->data = std::move(seed.data);
+    register_keys_locked(*node);
+  }
+  return node;
+}
+
+void NodeTable::resize_locked(std::size_t buckets) {
+  std::vector<Dentry*> old(buckets, nullptr);
+  old.swap(buckets_);
+  for (Dentry* at : old) {
+    while (at != nullptr) {
+      Dentry* next = at->hash_next;
+      link_bucket_locked(*at);
+      at = next;
+    }
+  }
+}
+
+void NodeTable::destroy(std::vector<Node*>& dead) {
+  for (Node* node : dead) {
+    release_(*node);
+    delete node;
+  }
+}
+
+}  // namespace plyfs::node

@@ -1,0 +1,138 @@
+// getattr, setattr, readlink, statfs.
+#include "layer/format.h"
+#include "ops/filesystem.h"
+#include "sys/object_stat.h"
+#include "sys/object_xattr.h"
+
+namespace plyfs::ops {
+
+using node::DirLock;
+using node::LockMode;
+using node::Node;
+
+namespace {
+
+constexpr const char* kCapability = "security.capability";
+
+}  // namespace
+
+/// Disk attributes as users see them. For directories the caller holds the DirLock.
+FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
+  FileStat stat = disk;
+  stat.ino = node.ino();
+  stat.uid = f_.uids.to_view(disk.uid);
+  stat.gid = f_.gids.to_view(disk.gid);
+  if (node.is_directory()) {
+    // Counting subdirectories of several layers is not worth it; 1 means "not counted" to find(1)
+    // (kernel overlayfs does the same).
+    if (node.directory().parts.size() > 1) {
+      stat.nlink = 1;
+    }
+    if (node.directory().removed.load()) {
+      stat.nlink = 0;
+    }
+    return stat;
+  }
+  if (table_.has_extra(node)) {
+    const node::FileExtra extra = table_.extra_of(node);
+    if (!extra.index_name.empty()) {
+      stat.nlink = static_cast<nlink_t>(extra.union_nlink);
+    } else if (extra.orphan && !node.in_upper()) {
+      stat.nlink = 0;  // the lower file still has its name, but users deleted it
+    }
+    if (extra.data) {
+      stat.blocks_512 = extra.data->blocks_512;
+    }
+    if (extra.orphan && extra.union_nlink == 0 && extra.lower_key && extra.index_name.empty()) {
+      stat.nlink = 0;
+    }
+  }
+  return stat;
+}
+
+Result<FileStat> FileSystem::stat_node(Node& node) {
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  const FileStat disk = TRY(sys::stat_object(object));
+  return view_locked(node, disk);
+}
+
+Result<FileStat> FileSystem::getattr(Node& node) { return stat_node(node); }
+
+Result<std::string> FileSystem::readlink(Node& node) {
+  Located located{*this};
+  return sys::read_link(TRY(located.find(node)));
+}
+
+Status FileSystem::kill_privileges(sys::ObjectRef object) {
+  const FileStat stat = TRY(sys::stat_object(object));
+  mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
+  if ((stat.mode & kGroupExecute) != 0) {
+    kept &= ~kSetGid;
+  }
+  if (stat.is_regular() && kept != (stat.mode & kPermissionMask)) {
+    return f_.writer->change_mode(object, kept);
+  }
+  return {};
+}
+
+Status FileSystem::apply(sys::ObjectRef object, Node& node, const AttrChange& change) {
+  layer::UpperWriter& writer = *f_.writer;
+  if (change.size_bytes) {
+    if (sys::FdPin open = io_.find({&node, 2})) {
+      TRY(writer.resize(open->borrow(), *change.size_bytes));
+    } else {
+      auto file = open_upper(node, sys::Access::kReadWrite);
+      TRY(file ? writer.resize(file->borrow(), *change.size_bytes)
+               : writer.resize_object(object, *change.size_bytes));
+    }
+    const Status removed = writer.remove_xattr(object, kCapability);
+    if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
+        removed.error() != EPERM) {
+      return removed;
+    }
+  }
+  if (change.uid || change.gid) {
+    uid_t uid = static_cast<uid_t>(-1);
+    gid_t gid = static_cast<gid_t>(-1);
+    if (change.uid && !f_.uids.squashed()) {
+      uid = TRY(f_.uids.to_disk(*change.uid));
+    }
+    if (change.gid && !f_.gids.squashed()) {
+      gid = TRY(f_.gids.to_disk(*change.gid));
+    }
+    TRY(writer.change_owner(object, uid, gid));
+  }
+  if (change.kill_suid_sgid) {
+    TRY(kill_privileges(object));
+  }
+  if (change.mode) {
+    TRY(writer.change_mode(object, *change.mode & kPermissionMask));
+  }
+  if (change.sets_times()) {
+    TRY(writer.change_times(object, change.atime, change.mtime));
+  }
+  return {};
+}
+
+Result<FileStat> FileSystem::setattr(Node& node, const AttrChange& change) {
+  TRY(writable());
+  if (change.size_bytes && *change.size_bytes == 0) {
+    TRY(ensure_upper(node, Want::kTruncated, 0));
+  } else if (change.size_bytes) {
+    TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
+  } else {
+    TRY(ensure_upper(node, Want::kMetadata));
+  }
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  TRY(apply(object, node, change));
+  return view_locked(node, TRY(sys::stat_object(object)));
+}
+
+Result<FilesystemStat> FileSystem::statfs() {
+  const layer::LayerIndex shown = f_.stack.has_upper() ? layer::kUpper : layer::LayerIndex{1};
+  return sys::stat_filesystem(f_.stack[shown].root.borrow());
+}
+
+}  // namespace plyfs::ops

@@ -1,0 +1,271 @@
+// The POSIX verbs of the union, each once. No FUSE type, no system call.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/file_stat.h"
+#include "copyup/engine.h"
+#include "layer/layer_stack.h"
+#include "layer/upper_abilities.h"
+#include "layer/whiteouts.h"
+#include "layer/workdir.h"
+#include "merge/lookup.h"
+#include "node/directory_handles.h"
+#include "node/listing_cache.h"
+#include "node/locks.h"
+#include "node/node_table.h"
+#include "ops/id_map.h"
+#include "plyfs/options.h"
+#include "plyfs/result.h"
+
+namespace plyfs::ops {
+
+/// All that an operation may know of its caller. Ids as in the view.
+struct RequestContext {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  mode_t umask = 0;
+};
+
+/// A found or made object. `node` carries one lookup, which the kernel now owns.
+struct Entry {
+  node::NodeRef node;
+  FileStat stat;  ///< as in the view
+};
+
+/// Everything below the verbs; built by src/mount.cpp, in this order, and owned here.
+struct Foundation {
+  layer::LayerStack stack;
+  std::unique_ptr<layer::UpperWriter> writer;
+  std::unique_ptr<layer::Workdir> workdir;      ///< null: read-only mount
+  std::unique_ptr<layer::Whiteouts> whiteouts;  ///< null: read-only mount
+  std::unique_ptr<copyup::Engine> engine;       ///< null: read-only mount
+  bool redirect = false;                        ///< renaming merged directories is allowed
+  bool metacopy = false;                        ///< metadata changes copy no data
+  bool index = false;                           ///< lower hard links stay linked
+  bool xattrs = true;
+  IdMap uids{{}, std::nullopt};
+  IdMap gids{{}, std::nullopt};
+  std::size_t max_fds = 4096;
+};
+
+/// Receives directory entries. Returns false when there is no more room.
+class DirectorySink {
+ public:
+  DirectorySink() = default;
+  DirectorySink(const DirectorySink&) = delete;
+  DirectorySink& operator=(const DirectorySink&) = delete;
+  virtual ~DirectorySink() = default;
+  virtual bool add(const char* name, std::uint64_t ino, std::uint8_t entry_type,
+                   std::uint64_t offset) = 0;
+  /// `entry` may be null: the name exists, but its attributes could not be read now.
+  virtual bool add_plus(const char* name, Entry* entry, std::uint64_t ino, std::uint8_t entry_type,
+                        std::uint64_t offset) = 0;
+};
+
+enum class Plus : std::uint8_t { kNo, kYes };
+enum class SyncKind : std::uint8_t { kAll, kData };
+enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
+
+/// Thread-safe: any verb from any thread. Nodes passed in are kept alive by the kernel's lookups.
+/// Errors of every mutating verb: EROFS without an upper layer; otherwise as POSIX, or as the
+/// layer's filesystem says.
+class FileSystem {
+ public:
+  static Result<std::unique_ptr<FileSystem>> make(Foundation foundation);
+  ~FileSystem();
+  FileSystem(const FileSystem&) = delete;
+  FileSystem& operator=(const FileSystem&) = delete;
+
+  [[nodiscard]] node::Node& root() { return table_.root(); }
+  [[nodiscard]] bool read_only() const { return f_.workdir == nullptr; }
+
+  Result<Entry> lookup(node::Node& parent, const char* name);
+  void forget(node::Node& node, std::uint64_t count) { table_.forget(node, count); }
+  Result<FileStat> getattr(node::Node& node);
+  Result<FileStat> setattr(node::Node& node, const AttrChange& change);
+  Result<std::string> readlink(node::Node& node);
+
+  Result<Entry> create(const RequestContext& context, node::Node& parent, const char* name,
+                       mode_t mode);
+  Result<Entry> create_unnamed(const RequestContext& context, node::Node& parent, mode_t mode);
+  Result<Entry> mkdir(const RequestContext& context, node::Node& parent, const char* name,
+                      mode_t mode);
+  Result<Entry> mknod(const RequestContext& context, node::Node& parent, const char* name,
+                      mode_t mode, dev_t device);
+  Result<Entry> symlink(const RequestContext& context, const char* target, node::Node& parent,
+                        const char* name);
+  Result<Entry> link(node::Node& node, node::Node& parent, const char* name);
+  Status unlink(node::Node& parent, const char* name);
+  Status rmdir(node::Node& parent, const char* name);
+  /// `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE; anything else EINVAL, as kernel overlayfs.
+  Status rename(node::Node& from_parent, const char* from, node::Node& to_parent, const char* to,
+                unsigned flags);
+
+  Result<std::size_t> read(node::Node& node, void* buffer, std::size_t size_bytes,
+                           std::int64_t offset);
+  Result<std::size_t> write(node::Node& node, const void* buffer, std::size_t size_bytes,
+                            std::int64_t offset, PrivilegedWrite privileged);
+  Status fallocate(node::Node& node, int mode, std::int64_t offset, std::int64_t size_bytes,
+                   PrivilegedWrite privileged);
+  Result<std::size_t> copy_file_range(node::Node& from, std::int64_t from_offset, node::Node& to,
+                                      std::int64_t to_offset, std::size_t size_bytes,
+                                      PrivilegedWrite privileged);
+  Result<std::int64_t> lseek(node::Node& node, std::int64_t offset, int whence);
+  Status fsync(node::Node& node, SyncKind kind);
+  Status fsyncdir(node::Node& node);
+  Result<std::uint32_t> inode_flags(node::Node& node);
+  Status set_inode_flags(node::Node& node, std::uint32_t flags);
+
+  Status readdir(node::Node& directory, std::uint64_t offset, Plus plus, DirectorySink& sink);
+  Result<FilesystemStat> statfs();
+
+  /// size 0 asks for the size; ERANGE when it does not fit; ENODATA.
+  Result<std::size_t> getxattr(node::Node& node, const char* name, void* value,
+                               std::size_t size_bytes);
+  Result<std::string> listxattr(node::Node& node);
+  Status setxattr(node::Node& node, const char* name, std::string_view value, int flags);
+  Status removexattr(node::Node& node, const char* name);
+
+  /// For messages only: where the node is in the merged tree, with unprintable bytes escaped.
+  std::string describe(node::Node& node);
+  [[nodiscard]] std::size_t node_count() { return table_.size(); }
+  /// Unmount: what the sync policy still owes (volatile: the crash marker is removed).
+  void shut_down();
+
+ private:
+  explicit FileSystem(Foundation foundation);
+
+  /// How to reach a node's object in its topmost layer. Holds the tree lock (shared) and, for
+  /// named files, the parent's DirLock (shared) for as long as it lives.
+  class Located {
+   public:
+    explicit Located(FileSystem& fs);
+    Result<sys::ObjectRef> find(node::Node& node);
+
+   private:
+    Result<sys::ObjectRef> find_directory(node::Node& node);
+    FileSystem& fs_;
+    SharedLock tree_;
+    std::optional<node::DirLock> dir_;
+    sys::FdPin pin_;
+    std::string index_name_;
+  };
+
+  /// A directory being changed: its upper part, opened. The caller holds its DirLock exclusively.
+  struct UpperPlace {
+    sys::FdPin fd;
+    merge::DirectoryPart* part = nullptr;
+    [[nodiscard]] layer::UpperDirectory directory() const {
+      return {fd->borrow(), &part->aufs, &part->xwhiteouts};
+    }
+  };
+  enum class UpperState : std::uint8_t { kAbsent, kWhiteout, kObject };
+
+  // attributes
+  FileStat view(node::Node& node, const FileStat& disk);
+  FileStat view_locked(node::Node& node, const FileStat& disk);
+  Result<FileStat> stat_node(node::Node& node);
+  Status apply(sys::ObjectRef object, node::Node& node, const AttrChange& change);
+  Status kill_privileges(sys::ObjectRef object);
+
+  // names
+  Status check_new_name(const char* name) const;
+  Status writable() const { return read_only() ? Status{Errno{EROFS}} : Status{}; }
+  Result<Entry> resolve(node::Node& parent, const char* name, std::size_t first_part);
+  Result<node::NodeSeed> seed_of(node::NodeDirectory& parent, const char* name,
+                                 merge::Resolution& resolution);
+  Status seed_lower_link(node::NodeDirectory& parent, const char* name,
+                         merge::Resolution& resolution, node::NodeSeed& seed);
+  Status seed_upper_link(node::NodeDirectory& parent, const char* name,
+                         merge::Resolution& resolution, node::NodeSeed& seed);
+  Result<node::NodeRef> child(node::Node& parent, const char* name);
+  Result<UpperPlace> upper_place(node::Node& directory);
+  Result<UpperState> upper_state(const UpperPlace& place, const char* name);
+  Result<bool> lower_has(node::Node& directory, const char* name);
+  static void changed(node::Node& directory) { directory.directory().version.fetch_add(1); }
+
+  // creation
+  using Maker = std::function<Status(sys::BorrowedFd directory, const char* name)>;
+  struct Making {
+    mode_t type;
+    Maker make;
+    sys::UniqueFd* file = nullptr;  ///< filled by `make` for regular files
+  };
+  Result<Entry> make_object(const RequestContext& context, node::Node& parent, const char* name,
+                            const Making& making);
+  Status make_owned(const RequestContext& context, const Making& making, sys::BorrowedFd dir,
+                    const char* name);
+  Status make_over_whiteout(const RequestContext& context, const Making& making,
+                            const UpperPlace& place, const char* name);
+  Result<Entry> adopt(node::Node& parent, const char* name, const UpperPlace& place,
+                      sys::UniqueFd file);
+
+  // removal
+  sys::FdPin orphan_handle(node::Node& node, sys::ObjectRef object);
+  Status remove_file(node::Node& parent, const char* name, node::Node& target);
+  Status before_link_change(node::Node& node, std::int64_t& union_nlink);
+  Status after_unlink(node::Node& node);
+  Status link_up(node::Node& node, const UpperPlace& place, const char* name);
+
+  // rename
+  struct RenameSide {
+    node::Node* parent;
+    const char* name;
+    node::NodeRef node;  ///< null: nothing there
+    UpperPlace place;
+    UpperState state = UpperState::kAbsent;
+    bool lower = false;  ///< a layer below has a visible object of that name
+  };
+  Status prepare_rename(node::Node& from, node::Node* to, unsigned flags);
+  Status fill_side(RenameSide& side);
+  Status check_rename(const RenameSide& from, const RenameSide& to, unsigned flags);
+  Status rename_locked(RenameSide& from, RenameSide& to, unsigned flags);
+  Status prepare_move(RenameSide& moved, const RenameSide& target);
+  Status publish_rename(RenameSide& from, RenameSide& to, unsigned flags);
+  Status clear_target(RenameSide& to);
+  Status prepare_directory_move(node::Node& directory, const UpperPlace& place, const char* name,
+                                bool target_has_lower);
+  bool is_ancestor(node::Node& ancestor, node::Node& node);
+
+  // copy-up
+  enum class Want : std::uint8_t { kMetadata, kData, kTruncated };
+  Status ensure_upper(node::Node& node, Want want, std::int64_t size_bytes = 0);
+  Status ensure_file_upper(node::Node& node, Want want, std::int64_t size_bytes);
+  Status copy_up_file(node::Node& node, Want want, std::int64_t size_bytes);
+  Status publish_copy(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
+                      std::optional<merge::DataLocation> data);
+  Status publish_named(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
+                       const node::NodeNames& names);
+  Status publish_index(const copyup::Plan& plan, copyup::Staged& staged, std::string& index_name);
+  Status complete_data(node::Node& node);
+  Status ensure_directory_upper(node::Node& directory);
+  Status copy_up_directory(node::Node& directory, node::Node& parent);
+  Status mark_impure(const UpperPlace& place);
+  Status write_nlink(sys::ObjectRef object, std::int64_t union_nlink, std::int64_t upper_nlink);
+
+  // I/O
+  Result<sys::FdPin> open_io(node::Node& node, sys::Access access);
+  Result<sys::FdPin> open_data(node::Node& node);
+  Result<sys::UniqueFd> open_upper(node::Node& node, sys::Access access);
+  void drop_io(node::Node& node);
+  void release(node::Node& node);
+
+  Result<std::shared_ptr<const merge::Listing>> listing(node::Node& directory,
+                                                        std::uint64_t offset);
+  Result<std::uint64_t> listed_ino(node::Node& directory, const merge::Listing& listing,
+                                   const merge::ListedEntry& entry);
+
+  Foundation f_;
+  merge::Lookup lookup_;
+  node::TreeLocks locks_;
+  node::NodeTable table_;
+  node::DirectoryHandles handles_;
+  node::ListingCache listings_;
+  sys::FdCache io_;
+};
+
+}  // namespace plyfs::ops

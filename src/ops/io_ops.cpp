@@ -1,0 +1,200 @@
+// Data: read, write, allocate, seek, sync. Descriptors come from a bounded cache; none is held per
+// inode or per open (the kernel sends no OPEN).
+#include "ops/filesystem.h"
+#include "sys/file_io.h"
+#include "sys/object_stat.h"
+#include "sys/open.h"
+
+namespace plyfs::ops {
+
+using node::Node;
+
+namespace {
+
+// Slots of a node in the I/O cache. A descriptor of the lower file can then never be taken for one
+// of the upper, whatever a slow reader puts into the cache after a copy-up.
+constexpr std::uint32_t kBelow = 0;
+constexpr std::uint32_t kUpperRead = 1;
+constexpr std::uint32_t kUpperWrite = 2;
+
+}  // namespace
+
+void FileSystem::drop_io(Node& node) {
+  for (const std::uint32_t slot : {kBelow, kUpperRead, kUpperWrite}) {
+    (void)io_.erase({&node, slot});
+  }
+}
+
+Result<sys::UniqueFd> FileSystem::open_upper(Node& node, sys::Access access) {
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  auto opened = sys::open_file(object, access);
+  if (opened || opened.error() != EACCES || f_.engine == nullptr ||
+      f_.engine->policy().privileges.dac_override) {
+    return opened;
+  }
+  // An unprivileged daemon that owns a file whose mode shuts it out (0444 with a writer that
+  // opened it before, 0000): the mode is lifted for the moment of opening.
+  const FileStat stat = TRY(sys::stat_object(object));
+  if (stat.uid != f_.engine->policy().privileges.euid) {
+    return opened;
+  }
+  TRY(sys::change_mode(object, (stat.mode & kPermissionMask) | kOwnerReadWrite));
+  opened = sys::open_file(object, access);
+  TRY(sys::change_mode(object, stat.mode & kPermissionMask));
+  return opened;
+}
+
+/// The data of a lower file, or of a metadata-only copy.
+Result<sys::FdPin> FileSystem::open_data(Node& node) {
+  if (sys::FdPin cached = io_.find({&node, kBelow})) {
+    return cached;
+  }
+  sys::UniqueFd opened;
+  const auto data = node.metacopy.load() ? table_.extra_of(node).data : std::nullopt;
+  if (data) {
+    const std::size_t slash = data->path.rfind('/');
+    sys::UniqueFd dir = TRY(sys::duplicate(f_.stack[data->layer].root.borrow()));
+    std::size_t at = 0;
+    while (slash != std::string::npos && at < slash) {
+      const std::size_t next = std::min(data->path.find('/', at), slash);
+      dir = TRY(sys::open_directory_at(dir.borrow(), data->path.substr(at, next - at).c_str()));
+      at = next + 1;
+    }
+    const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
+    opened = TRY(sys::open_file({dir.borrow(), data->path.c_str() + name}, sys::Access::kRead));
+  } else {
+    Located located{*this};
+    opened = TRY(sys::open_file(TRY(located.find(node)), sys::Access::kRead));
+  }
+  node.has_io.store(true);
+  return io_.insert({&node, kBelow}, std::move(opened), sys::FdCache::IfPresent::kKeep);
+}
+
+Result<sys::FdPin> FileSystem::open_io(Node& node, sys::Access access) {
+  if (!node.in_upper() || node.metacopy.load()) {
+    return open_data(node);
+  }
+  if (sys::FdPin cached = io_.find({&node, kUpperWrite})) {
+    return cached;
+  }
+  if (access == sys::Access::kRead) {
+    if (sys::FdPin cached = io_.find({&node, kUpperRead})) {
+      return cached;
+    }
+  }
+  // One descriptor for both directions where that is allowed.
+  auto opened = open_upper(node, f_.engine ? sys::Access::kReadWrite : sys::Access::kRead);
+  std::uint32_t slot = kUpperWrite;
+  if (!opened && access == sys::Access::kRead) {
+    opened = open_upper(node, sys::Access::kRead);
+    slot = kUpperRead;
+  }
+  sys::UniqueFd file = TRY(std::move(opened));
+  node.has_io.store(true);
+  return io_.insert({&node, slot}, std::move(file), sys::FdCache::IfPresent::kKeep);
+}
+
+Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_bytes,
+                                     std::int64_t offset) {
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kRead));
+  return sys::read_at(file->borrow(), buffer, size_bytes, offset);
+}
+
+Result<std::size_t> FileSystem::write(Node& node, const void* buffer, std::size_t size_bytes,
+                                      std::int64_t offset, PrivilegedWrite privileged) {
+  TRY(ensure_upper(node, Want::kData));
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
+  const std::size_t written = TRY(f_.writer->write_at(file->borrow(), buffer, size_bytes, offset));
+  if (privileged == PrivilegedWrite::kKillSuid) {
+    TRY(kill_privileges({file->borrow(), ""}));
+  }
+  return written;
+}
+
+Status FileSystem::fallocate(Node& node, int mode, std::int64_t offset, std::int64_t size_bytes,
+                             PrivilegedWrite privileged) {
+  TRY(ensure_upper(node, Want::kData));
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
+  TRY(f_.writer->allocate(file->borrow(), mode, offset, size_bytes));
+  return privileged == PrivilegedWrite::kKillSuid ? kill_privileges({file->borrow(), ""})
+                                                  : Status{};
+}
+
+Result<std::size_t> FileSystem::copy_file_range(Node& from, std::int64_t from_offset, Node& to,
+                                                std::int64_t to_offset, std::size_t size_bytes,
+                                                PrivilegedWrite privileged) {
+  TRY(ensure_upper(to, Want::kData));
+  const sys::FdPin source = TRY(open_io(from, sys::Access::kRead));
+  const sys::FdPin target = TRY(open_io(to, sys::Access::kReadWrite));
+  const std::size_t copied = TRY(f_.writer->copy_range(source->borrow(), from_offset,
+                                                       target->borrow(), to_offset, size_bytes));
+  if (privileged == PrivilegedWrite::kKillSuid) {
+    TRY(kill_privileges({target->borrow(), ""}));
+  }
+  return copied;
+}
+
+Result<std::int64_t> FileSystem::lseek(Node& node, std::int64_t offset, int whence) {
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kRead));
+  return sys::seek(file->borrow(), offset, whence);
+}
+
+Status FileSystem::fsync(Node& node, SyncKind kind) {
+  if (!node.in_upper() || f_.engine == nullptr ||
+      f_.engine->policy().sync == SyncPolicy::kVolatile) {
+    return {};
+  }
+  sys::FdPin file;
+  if (node.metacopy.load()) {
+    file = std::make_shared<const sys::UniqueFd>(TRY(open_upper(node, sys::Access::kRead)));
+  } else {
+    file = TRY(open_io(node, sys::Access::kRead));
+  }
+  return kind == SyncKind::kData ? sys::sync_data(file->borrow()) : sys::sync_all(file->borrow());
+}
+
+Status FileSystem::fsyncdir(Node& node) {
+  if (!node.in_upper() || f_.engine == nullptr ||
+      f_.engine->policy().sync == SyncPolicy::kVolatile) {
+    return {};
+  }
+  Located located{*this};
+  const sys::UniqueFd directory = TRY(sys::open_listing(TRY(located.find(node))));
+  return sys::sync_all(directory.borrow());
+}
+
+Result<std::uint32_t> FileSystem::inode_flags(Node& node) {
+  if (node.is_directory()) {
+    Located located{*this};
+    const sys::UniqueFd directory = TRY(sys::open_listing(TRY(located.find(node))));
+    return sys::inode_flags(directory.borrow());
+  }
+  if (!node.is_regular()) {
+    return Errno{ENOTTY};
+  }
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kRead));
+  return sys::inode_flags(file->borrow());
+}
+
+Status FileSystem::set_inode_flags(Node& node, std::uint32_t flags) {
+  if (!node.is_directory() && !node.is_regular()) {
+    return Errno{ENOTTY};
+  }
+  TRY(ensure_upper(node, Want::kData));
+  if (node.is_directory()) {
+    Located located{*this};
+    const sys::UniqueFd directory = TRY(sys::open_listing(TRY(located.find(node))));
+    return f_.writer->set_inode_flags(directory.borrow(), flags);
+  }
+  const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
+  return f_.writer->set_inode_flags(file->borrow(), flags);
+}
+
+void FileSystem::shut_down() {
+  if (f_.engine && f_.engine->policy().sync == SyncPolicy::kVolatile) {
+    f_.workdir->clear_volatile();
+  }
+}
+
+}  // namespace plyfs::ops

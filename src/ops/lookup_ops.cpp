@@ -1,0 +1,319 @@
+// lookup, and how the verbs find and reach objects.
+#include <charconv>
+
+#include "base/log.h"
+#include "layer/format.h"
+#include "layer/origin.h"
+#include "ops/filesystem.h"
+#include "sys/object_stat.h"
+#include "sys/object_xattr.h"
+#include "sys/open.h"
+
+namespace plyfs::ops {
+
+using node::DirLock;
+using node::LockMode;
+using node::Node;
+using node::NodeDirectory;
+using node::NodeNames;
+using node::NodeRef;
+using node::NodeSeed;
+
+namespace {
+
+constexpr std::size_t kNameMax = 255;
+constexpr std::size_t kListingBytes = 8 * 1024 * 1024;
+
+/// "U+1" relative to the upper inode's count, "L-2" to the lower's (kernel overlayfs, index=on).
+std::int64_t union_nlink_of(const std::string& mark, std::int64_t upper_nlink,
+                            std::int64_t lower_nlink) {
+  std::int64_t difference = 0;
+  if (mark.size() < 3) {
+    return upper_nlink;
+  }
+  const char* begin = mark.data() + (mark[1] == '+' ? 2 : 1);
+  (void)std::from_chars(begin, mark.data() + mark.size(), difference);
+  const std::int64_t base = mark[0] == 'L' && lower_nlink > 0 ? lower_nlink : upper_nlink;
+  return std::max<std::int64_t>(base + difference, 1);
+}
+
+}  // namespace
+
+FileSystem::FileSystem(Foundation foundation)
+    : f_(std::move(foundation)),
+      lookup_(f_.stack),
+      table_([this](Node& node) { release(node); }),
+      handles_(f_.stack, table_, f_.max_fds / 2),
+      listings_(kListingBytes),
+      io_(f_.max_fds / 2) {}
+
+FileSystem::~FileSystem() = default;
+
+Result<std::unique_ptr<FileSystem>> FileSystem::make(Foundation foundation) {
+  std::unique_ptr<FileSystem> fs{new FileSystem{std::move(foundation)}};
+  NodeSeed root;
+  root.entry_type = entry_type_of(kTypeDirectory);
+  root.parts = TRY(fs->lookup_.root_parts());
+  root.layer = root.parts.front().layer;
+  // As for every merged directory, the number is that of the topmost lower.
+  const merge::DirectoryPart& shown = root.parts[root.parts.size() > 1 && root.layer == 0 ? 1 : 0];
+  const FileStat stat = TRY(sys::stat_object({fs->f_.stack[shown.layer].root.borrow(), ""}));
+  root.ino = fs->f_.stack.shown_ino(shown.layer, stat.dev, stat.ino);
+  fs->table_.make_root(std::move(root));
+  return fs;
+}
+
+void FileSystem::release(Node& node) {
+  if (node.is_directory()) {
+    listings_.forget(node);
+    handles_.forget(node);
+  } else if (node.has_io.load()) {
+    drop_io(node);
+  }
+}
+
+std::string FileSystem::describe(Node& node) {
+  std::string path;
+  Node* at = &node;
+  SharedLock tree{locks_.tree};
+  while (at != &table_.root()) {
+    const NodeNames names = table_.names_of(*at);
+    if (names.parent == nullptr) {
+      return std::string{"(no name)"}.append(log::printable(path));
+    }
+    std::string longer{"/"};
+    longer.append(names.dentry->view()).append(path);
+    path = std::move(longer);
+    at = names.parent;
+  }
+  return log::printable(path.empty() ? "/" : path);
+}
+
+FileSystem::Located::Located(FileSystem& fs) : fs_(fs), tree_(fs.locks_.tree) {}
+
+Result<sys::ObjectRef> FileSystem::Located::find_directory(Node& node) {
+  dir_.emplace(fs_.locks_, LockMode::kShared, &node);
+  if (node.directory().removed.load()) {
+    pin_ = fs_.table_.names_of(node).orphan;
+    if (!pin_) {
+      return Errno{ENOENT};
+    }
+    return sys::ObjectRef{pin_->borrow(), ""};
+  }
+  pin_ = TRY(fs_.handles_.open(node, node.directory().parts.front()));
+  return sys::ObjectRef{pin_->borrow(), ""};
+}
+
+Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {
+  if (node.is_directory()) {
+    return find_directory(node);
+  }
+  for (;;) {
+    NodeNames names = fs_.table_.names_of(node);
+    if (names.orphan) {
+      pin_ = std::move(names.orphan);
+      return sys::ObjectRef{pin_->borrow(), ""};
+    }
+    if (!names.index_name.empty()) {
+      index_name_ = std::move(names.index_name);
+      return sys::ObjectRef{fs_.f_.workdir->index(), index_name_.c_str()};
+    }
+    if (names.parent == nullptr) {
+      return Errno{ESTALE};
+    }
+    // The name may change until its directory is locked: look again then.
+    dir_.emplace(fs_.locks_, LockMode::kShared, names.parent);
+    if (fs_.table_.names_of(node).dentry != names.dentry) {
+      dir_.reset();
+      continue;
+    }
+    const layer::LayerIndex layer = node.in_upper() ? layer::kUpper : names.dentry->layer;
+    const merge::DirectoryPart* part = node::part_in(*names.parent, layer);
+    if (part == nullptr) {
+      return Errno{ESTALE};
+    }
+    pin_ = TRY(fs_.handles_.open(*names.parent, *part));
+    return sys::ObjectRef{pin_->borrow(), names.dentry->name};
+  }
+}
+
+Status FileSystem::check_new_name(const char* name) const {
+  const std::string_view view{name};
+  if (view.size() > kNameMax) {
+    return Errno{ENAMETOOLONG};
+  }
+  // It would be read as a whiteout by the next mount.
+  return layer::is_aufs_name(view) ? Status{Errno{EPERM}} : Status{};
+}
+
+Result<Entry> FileSystem::lookup(Node& parent, const char* name) {
+  if (std::string_view{name}.size() > kNameMax) {
+    return Errno{ENAMETOOLONG};
+  }
+  return resolve(parent, name, 0);
+}
+
+Result<Entry> FileSystem::resolve(Node& parent, const char* name, std::size_t first_part) {
+  if (NodeRef known = table_.find(parent, name)) {
+    // The server is the only writer: what it knows needs no search.
+    const FileStat stat = TRY(stat_node(*known));
+    return Entry{std::move(known), stat};
+  }
+  SharedLock tree{locks_.tree};
+  DirLock lock{locks_, LockMode::kShared, &parent};
+  if (parent.directory().removed.load()) {
+    return Errno{ENOENT};
+  }
+  NodeDirectory directory{handles_, parent};
+  merge::Resolution resolution = TRY(lookup_.find(directory, name, first_part));
+  if (!resolution.found) {
+    return Errno{ENOENT};
+  }
+  NodeSeed seed = TRY(seed_of(directory, name, resolution));
+  NodeRef node = table_.attach(parent, name, std::move(seed));
+  const FileStat stat = view_locked(*node, resolution.stat);
+  return Entry{std::move(node), stat};
+}
+
+Result<NodeSeed> FileSystem::seed_of(NodeDirectory& parent, const char* name,
+                                     merge::Resolution& resolution) {
+  NodeSeed seed;
+  seed.entry_type = entry_type_of(resolution.stat.mode);
+  seed.layer = resolution.layer;
+  seed.ino = resolution.shown_ino;
+  seed.parts = std::move(resolution.parts);
+  seed.data = std::move(resolution.data);
+  if (resolution.stat.is_directory() || resolution.stat.nlink < 2) {
+    return seed;
+  }
+  if (resolution.layer == layer::kUpper) {
+    TRY(seed_upper_link(parent, name, resolution, seed));
+  } else {
+    TRY(seed_lower_link(parent, name, resolution, seed));
+  }
+  return seed;
+}
+
+Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
+                                   merge::Resolution& resolution, NodeSeed& seed) {
+  seed.lower_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
+  if (!f_.index) {
+    return {};
+  }
+  std::size_t index = 0;
+  while (parent.parts()[index].layer != resolution.layer) {
+    ++index;
+  }
+  const sys::FdPin dir = TRY(parent.open_part(index));
+  const auto origin = TRY(layer::encode_origin(f_.stack[resolution.layer], {dir->borrow(), name}));
+  if (!origin) {
+    return {};
+  }
+  const std::string index_name = layer::index_name(*origin);
+  const sys::ObjectRef indexed{f_.workdir->index(), index_name.c_str()};
+  auto upper = sys::stat_object(indexed);
+  if (!upper) {
+    return upper.error() == ENOENT || upper.error() == ENAMETOOLONG ? Status{}
+                                                                    : Status{upper.error()};
+  }
+  // Another name of this inode was copied up: this one is it, too.
+  const layer::FileMarks marks = TRY(layer::read_file_marks(indexed));
+  const auto lower_nlink = static_cast<std::int64_t>(resolution.stat.nlink);
+  seed.layer = layer::kUpper;
+  seed.index_name = index_name;
+  seed.upper_key = node::LinkKey{upper->dev, upper->ino};
+  seed.union_nlink =
+      marks.nlink
+          ? union_nlink_of(*marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
+          : lower_nlink;
+  if (marks.metacopy) {
+    seed.data = merge::DataLocation{
+        resolution.layer,
+        parent.part_path(index).empty() ? std::string{name} : parent.part_path(index) + '/' + name,
+        resolution.stat.blocks_512};
+  }
+  resolution.stat = *upper;
+  return {};
+}
+
+Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
+                                   merge::Resolution& resolution, NodeSeed& seed) {
+  seed.upper_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
+  if (!resolution.marks.nlink || !resolution.marks.origin || !f_.index) {
+    return {};
+  }
+  const sys::FdPin dir = TRY(parent.open_part(0));
+  std::optional<std::string> origin;
+  for (const XattrNamespace space : {XattrNamespace::kTrusted, XattrNamespace::kUser}) {
+    if (!origin) {
+      origin =
+          TRY(sys::get_xattr({dir->borrow(), name}, layer::mark_name(space, layer::Mark::kOrigin)));
+    }
+  }
+  if (!origin || origin->empty()) {
+    return {};
+  }
+  std::string index_name = layer::index_name(*origin);
+  const auto indexed = sys::stat_object({f_.workdir->index(), index_name.c_str()});
+  if (!indexed || indexed->ino != resolution.stat.ino) {
+    return {};
+  }
+  // The count may be relative to the lower inode: ask what lies below this name.
+  std::int64_t lower_nlink = 0;
+  const auto below = lookup_.find(parent, name, 1);
+  if (below && below->found && !below->stat.is_directory()) {
+    lower_nlink = static_cast<std::int64_t>(below->stat.nlink);
+    seed.lower_key = node::LinkKey{below->stat.dev, below->stat.ino};
+  }
+  seed.union_nlink = union_nlink_of(*resolution.marks.nlink,
+                                    static_cast<std::int64_t>(resolution.stat.nlink), lower_nlink);
+  seed.index_name = std::move(index_name);
+  return {};
+}
+
+Result<NodeRef> FileSystem::child(Node& parent, const char* name) {
+  if (NodeRef known = table_.find(parent, name)) {
+    return known;
+  }
+  Entry entry = TRY(resolve(parent, name, 0));
+  return std::move(entry.node);
+}
+
+Result<FileSystem::UpperPlace> FileSystem::upper_place(Node& directory) {
+  if (directory.directory().removed.load()) {
+    return Errno{ENOENT};
+  }
+  UpperPlace place;
+  place.part = &directory.directory().parts.front();
+  if (place.part->layer != layer::kUpper) {
+    return Errno{ESTALE};
+  }
+  place.fd = TRY(handles_.open(directory, *place.part));
+  return place;
+}
+
+Result<FileSystem::UpperState> FileSystem::upper_state(const UpperPlace& place, const char* name) {
+  const auto probed = TRY(layer::probe(
+      place.fd->borrow(), name,
+      place.part->xwhiteouts.load() ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
+      place.part->aufs));
+  switch (probed.verdict) {
+    case layer::Verdict::kAbsent:
+      return UpperState::kAbsent;
+    case layer::Verdict::kWhiteout:
+      return UpperState::kWhiteout;
+    case layer::Verdict::kObject:
+      return UpperState::kObject;
+  }
+  return UpperState::kAbsent;
+}
+
+Result<bool> FileSystem::lower_has(Node& directory, const char* name) {
+  if (directory.directory().parts.size() < 2) {
+    return false;
+  }
+  NodeDirectory access{handles_, directory};
+  return lookup_.exists_below(access, name, 1);
+}
+
+}  // namespace plyfs::ops

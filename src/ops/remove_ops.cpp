@@ -1,0 +1,245 @@
+// unlink, rmdir and link.
+#include "layer/format.h"
+#include "layer/origin.h"
+#include "ops/filesystem.h"
+#include "sys/dir_ops.h"
+#include "sys/object_stat.h"
+#include "sys/open.h"
+
+namespace plyfs::ops {
+
+using node::DirLock;
+using node::LockMode;
+using node::Node;
+using node::NodeDirectory;
+using node::NodeNames;
+using node::NodeRef;
+
+/// What will reach the object once its last name is gone: it may be open. Null only where even a
+/// handle cannot be had (then the object is lost to those who hold it open: ESTALE).
+sys::FdPin FileSystem::orphan_handle(Node& node, sys::ObjectRef object) {
+  if (!node.is_directory() && node.has_io.load() && node.in_upper()) {
+    if (sys::FdPin open = io_.find({&node, 2})) {
+      return open;  // better than a handle: its mode cannot lock us out
+    }
+  }
+  auto handle = sys::open_handle(object);
+  return handle ? std::make_shared<const sys::UniqueFd>(std::move(*handle)) : nullptr;
+}
+
+Status FileSystem::unlink(Node& parent, const char* name) {
+  TRY(writable());
+  const NodeRef target = TRY(child(parent, name));
+  if (target->is_directory()) {
+    return Errno{EISDIR};
+  }
+  if (!target->in_upper() && f_.index && table_.extra_of(*target).lower_key) {
+    // The other names must learn that one is gone: their count lives with the copy (kernel:
+    // ovl_nlink_start).
+    TRY(ensure_upper(*target, Want::kMetadata));
+  }
+  SharedLock tree{locks_.tree};
+  TRY(ensure_directory_upper(parent));
+  const DirLock lock{locks_, LockMode::kExclusive, &parent};
+  return remove_file(parent, name, *target);
+}
+
+/// The caller holds tree and the parent's DirLock exclusively; the parent is in the upper.
+Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
+  const UpperPlace place = TRY(upper_place(parent));
+  UpperState state = TRY(upper_state(place, name));
+  if (state == UpperState::kWhiteout) {
+    return Errno{ENOENT};
+  }
+  const bool lower = TRY(lower_has(parent, name));
+  if (state == UpperState::kAbsent && !lower) {
+    return Errno{ENOENT};
+  }
+  const bool indexed = !table_.extra_of(target).index_name.empty();
+  if (indexed && state == UpperState::kAbsent) {
+    TRY(link_up(target, place, name));
+    state = UpperState::kObject;
+  }
+  std::int64_t union_nlink = 0;
+  if (indexed) {
+    TRY(before_link_change(target, union_nlink));
+  }
+  sys::FdPin orphan;
+  if (table_.name_count(target) == 1) {
+    sys::FdPin dir = place.fd;
+    if (state == UpperState::kAbsent) {
+      const NodeNames names = table_.names_of(target);
+      const merge::DirectoryPart* part = node::part_in(parent, names.dentry->layer);
+      dir = TRY(handles_.open(parent, *part));
+    }
+    orphan = orphan_handle(target, {dir->borrow(), name});
+  }
+  if (lower) {
+    TRY(state == UpperState::kObject ? f_.whiteouts->replace_file(place.directory(), name)
+                                     : f_.whiteouts->add(place.directory(), name));
+  } else {
+    TRY(f_.writer->unlink_file(place.fd->borrow(), name));
+  }
+  table_.remove_name(parent, name, std::move(orphan));
+  changed(parent);
+  return indexed ? after_unlink(target) : Status{};
+}
+
+/// Writes the count that users see, relative to the upper inode's, before both change together.
+Status FileSystem::before_link_change(Node& node, std::int64_t& union_nlink) {
+  const node::FileExtra extra = table_.extra_of(node);
+  union_nlink = extra.union_nlink;
+  const sys::ObjectRef indexed{f_.workdir->index(), extra.index_name.c_str()};
+  const FileStat upper = TRY(sys::stat_object(indexed));
+  return write_nlink(indexed, union_nlink, static_cast<std::int64_t>(upper.nlink));
+}
+
+Status FileSystem::after_unlink(Node& node) {
+  std::string index_name;
+  sys::FdPin handle;
+  const node::FileExtra before = table_.extra_of(node);
+  if (before.union_nlink <= 1) {
+    // The last name that users saw: the index entry goes, too.
+    handle = orphan_handle(node, {f_.workdir->index(), before.index_name.c_str()});
+    index_name = before.index_name;
+  }
+  table_.update_extra(node, [&](node::FileExtra& extra) {
+    --extra.union_nlink;
+    if (!index_name.empty()) {
+      extra.index_name.clear();
+      extra.orphan = handle;
+      extra.lower_key.reset();
+      extra.upper_key.reset();
+    }
+  });
+  return index_name.empty() ? Status{}
+                            : f_.writer->unlink_file(f_.workdir->index(), index_name.c_str());
+}
+
+/// Gives an indexed file its name in the upper layer, where only the lower had it.
+Status FileSystem::link_up(Node& node, const UpperPlace& place, const char* name) {
+  const node::FileExtra extra = table_.extra_of(node);
+  const sys::ObjectRef indexed{f_.workdir->index(), extra.index_name.c_str()};
+  const FileStat upper = TRY(sys::stat_object(indexed));
+  TRY(write_nlink(indexed, extra.union_nlink, static_cast<std::int64_t>(upper.nlink) + 1));
+  layer::StagedEntry staged = f_.workdir->stage();
+  TRY(f_.writer->make_link(indexed, staged.directory(), staged.name()));
+  TRY(mark_impure(place));
+  return staged.publish(place.fd->borrow(), name, 0);
+}
+
+Status FileSystem::rmdir(Node& parent, const char* name) {
+  TRY(writable());
+  const NodeRef target = TRY(child(parent, name));
+  if (!target->is_directory()) {
+    return Errno{ENOTDIR};
+  }
+  SharedLock tree{locks_.tree};
+  {
+    const DirLock lock{locks_, LockMode::kShared, target.get()};
+    NodeDirectory access{handles_, *target};
+    if (!TRY(merge::is_empty(f_.stack, access))) {
+      return Errno{ENOTEMPTY};
+    }
+  }
+  TRY(ensure_directory_upper(parent));
+  const DirLock lock{locks_, LockMode::kExclusive, &parent, target.get()};
+  NodeDirectory access{handles_, *target};
+  if (target->directory().removed.load()) {
+    return Errno{ENOENT};
+  }
+  if (!TRY(merge::is_empty(f_.stack, access))) {
+    return Errno{ENOTEMPTY};
+  }
+  const UpperPlace place = TRY(upper_place(parent));
+  const bool lower = TRY(lower_has(parent, name));
+  sys::FdPin orphan = TRY(handles_.open(*target, target->directory().parts.front()));
+  if (lower) {
+    TRY(target->in_upper() ? f_.whiteouts->replace_directory(place.directory(), name)
+                           : f_.whiteouts->add(place.directory(), name));
+  } else {
+    const Status removed = f_.writer->remove_directory(place.fd->borrow(), name);
+    if (!removed && removed.error() != ENOTEMPTY) {
+      return removed;
+    }
+    if (!removed) {
+      // Whiteouts inside, left by another program: move it away in one step, then clear it.
+      layer::StagedEntry trash = f_.workdir->stage();
+      TRY(f_.writer->rename_entry(place.fd->borrow(), name, trash.directory(), trash.name(), 0));
+    }
+  }
+  handles_.forget(*target);
+  table_.remove_name(parent, name, std::move(orphan));
+  changed(parent);
+  changed(*target);
+  return {};
+}
+
+Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
+  TRY(check_new_name(name));
+  TRY(ensure_upper(node, Want::kMetadata));
+  if (node.metacopy.load()) {
+    // Under two names the data below could not be found by name: bring it up.
+    TRY(ensure_upper(node, Want::kData));
+  }
+  {
+    SharedLock tree{locks_.tree};
+    TRY(ensure_directory_upper(new_parent));
+    for (;;) {
+      const NodeNames names = table_.names_of(node);
+      const DirLock lock{locks_, LockMode::kExclusive, &new_parent, names.parent};
+      if (table_.names_of(node).dentry != names.dentry) {
+        continue;
+      }
+      sys::FdPin dir = names.orphan;
+      sys::ObjectRef source{};
+      if (names.orphan) {
+        source = {names.orphan->borrow(), ""};
+      } else if (!names.index_name.empty()) {
+        source = {f_.workdir->index(), names.index_name.c_str()};
+      } else if (names.parent != nullptr) {
+        dir = TRY(handles_.open(*names.parent, names.parent->directory().parts.front()));
+        source = {dir->borrow(), names.dentry->name};
+      } else {
+        return Errno{ENOENT};
+      }
+      const UpperPlace place = TRY(upper_place(new_parent));
+      const UpperState state = TRY(upper_state(place, name));
+      if (state == UpperState::kObject) {
+        return Errno{EEXIST};
+      }
+      if (state == UpperState::kAbsent && TRY(lower_has(new_parent, name))) {
+        return Errno{EEXIST};
+      }
+      const bool indexed = !names.index_name.empty();
+      std::int64_t union_nlink = 0;
+      if (indexed) {
+        TRY(before_link_change(node, union_nlink));
+      }
+      const FileStat before = TRY(sys::stat_object(source));
+      if (indexed || f_.stack.shown_ino(layer::kUpper, before.dev, before.ino) != node.ino()) {
+        TRY(mark_impure(place));
+      }
+      if (state == UpperState::kWhiteout) {
+        layer::StagedEntry staged = f_.workdir->stage();
+        TRY(f_.writer->make_link(source, staged.directory(), staged.name()));
+        TRY(f_.whiteouts->publish_over(staged, place.directory(), name, false));
+      } else {
+        TRY(f_.writer->make_link(source, place.fd->borrow(), name));
+      }
+      table_.update_extra(node, [&](node::FileExtra& extra) {
+        extra.upper_key = node::LinkKey{before.dev, before.ino};
+        if (indexed) {
+          ++extra.union_nlink;
+        }
+      });
+      table_.add_name(node, new_parent, name, layer::kUpper);
+      changed(new_parent);
+      break;
+    }
+  }
+  const FileStat stat = TRY(stat_node(node));
+  return Entry{table_.ref(node), stat};
+}
+
+}  // namespace plyfs::ops

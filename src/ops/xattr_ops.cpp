@@ -1,0 +1,90 @@
+// Extended attributes as users see them: overlay marks are invisible, and names that would act as
+// marks are stored escaped (kernel overlayfs, "Nesting overlayfs mounts").
+#include <cstring>
+
+#include "layer/format.h"
+#include "ops/filesystem.h"
+#include "sys/object_xattr.h"
+
+namespace plyfs::ops {
+
+using node::Node;
+
+Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* value,
+                                         std::size_t size_bytes) {
+  if (!f_.xattrs) {
+    return Errno{EOPNOTSUPP};
+  }
+  const std::string stored = layer::stored_name(name);
+  if (stored.empty()) {
+    return Errno{ENODATA};
+  }
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  return sys::get_xattr_raw(object, stored.c_str(), value, size_bytes);
+}
+
+Result<std::string> FileSystem::listxattr(Node& node) {
+  if (!f_.xattrs) {
+    return Errno{EOPNOTSUPP};
+  }
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  const std::string stored = TRY(sys::list_xattrs(object));
+  std::string shown;
+  for (std::size_t at = 0; at < stored.size(); at += std::strlen(&stored[at]) + 1) {
+    const std::string_view name{&stored[at]};
+    switch (layer::classify_stored(name)) {
+      case layer::NameClass::kPlain:
+        shown.append(name).push_back('\0');
+        break;
+      case layer::NameClass::kEscaped:
+        shown.append(layer::shown_name(name)).push_back('\0');
+        break;
+      case layer::NameClass::kPrivate:
+        break;
+    }
+  }
+  return shown;
+}
+
+Status FileSystem::setxattr(Node& node, const char* name, std::string_view value, int flags) {
+  TRY(writable());
+  if (!f_.xattrs) {
+    return Errno{EOPNOTSUPP};
+  }
+  const std::string stored = layer::stored_name(name);
+  if (stored.empty()) {
+    return Errno{EPERM};
+  }
+  if (stored.size() > 255) {
+    return Errno{EOPNOTSUPP};
+  }
+  TRY(ensure_upper(node, Want::kMetadata));
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  return f_.writer->set_xattr(object, stored.c_str(), value, flags);
+}
+
+Status FileSystem::removexattr(Node& node, const char* name) {
+  TRY(writable());
+  if (!f_.xattrs) {
+    return Errno{EOPNOTSUPP};
+  }
+  const std::string stored = layer::stored_name(name);
+  if (stored.empty()) {
+    return Errno{ENODATA};
+  }
+  {
+    // Nothing is copied up for the removal of what is not there.
+    Located located{*this};
+    const sys::ObjectRef object = TRY(located.find(node));
+    (void)TRY(sys::get_xattr_raw(object, stored.c_str(), nullptr, 0));
+  }
+  TRY(ensure_upper(node, Want::kMetadata));
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
+  return f_.writer->remove_xattr(object, stored.c_str());
+}
+
+}  // namespace plyfs::ops

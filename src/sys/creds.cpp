@@ -1,0 +1,77 @@
+#include "sys/creds.h"
+
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace plyfs::sys {
+namespace {
+
+thread_local bool fs_detached = false;
+thread_local mode_t current_umask = ~mode_t{0};
+
+// setfsuid reports the previous id, also on failure: ask again with an invalid one.
+uid_t fs_uid() { return static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))); }
+gid_t fs_gid() { return static_cast<gid_t>(::setfsgid(static_cast<gid_t>(-1))); }
+
+}  // namespace
+
+void detach_thread_fs() {
+  if (!fs_detached && ::unshare(CLONE_FS) == 0) {
+    fs_detached = true;
+  }
+}
+
+void set_thread_umask(mode_t mask) {
+  if (current_umask != mask) {
+    (void)::umask(mask);
+    current_umask = mask;
+  }
+}
+
+ScopedOwner::ScopedOwner(uid_t uid, gid_t gid) {
+  // The group first: once the user id is not root's, CAP_SETGID is still there, but keep the
+  // order of setgid(2)/setuid(2).
+  if (gid != ::getegid()) {
+    (void)::setfsgid(gid);
+    changed_gid_ = true;
+    group_granted_ = fs_gid() == gid;
+  }
+  if (uid != ::geteuid()) {
+    (void)::setfsuid(uid);
+    changed_uid_ = true;
+    granted_ = fs_uid() == uid;
+  }
+}
+
+ScopedOwner::~ScopedOwner() {
+  if (changed_uid_) {
+    (void)::setfsuid(::geteuid());
+  }
+  if (changed_gid_) {
+    (void)::setfsgid(::getegid());
+  }
+}
+
+Privileges current_privileges() {
+  Privileges privileges;
+  privileges.euid = ::geteuid();
+  privileges.egid = ::getegid();
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) == 0) {
+    const auto has = [&](unsigned capability) {
+      return (data[capability / 32].effective & (1U << (capability % 32))) != 0;
+    };
+    privileges.chown = has(CAP_CHOWN);
+    privileges.setfcap = has(CAP_SETFCAP);
+    privileges.sys_admin = has(CAP_SYS_ADMIN);
+    privileges.dac_override = has(CAP_DAC_OVERRIDE);
+  }
+  return privileges;
+}
+
+}  // namespace plyfs::sys

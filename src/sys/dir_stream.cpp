@@ -1,0 +1,65 @@
+#include "sys/dir_stream.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+
+namespace plyfs::sys {
+namespace {
+
+// linux_dirent64, see getdents64(2).
+struct Dirent64 {
+  std::uint64_t ino;
+  std::int64_t offset;
+  std::uint16_t record_size;
+  std::uint8_t type;
+  char name[1];
+};
+
+bool is_dot(const char* name) {
+  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+}  // namespace
+
+Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit) {
+  // Small directories are the rule: the first read goes to the stack.
+  constexpr std::size_t kSmall = 4096;
+  constexpr std::size_t kLarge = 128 * 1024;
+  alignas(Dirent64) char small[kSmall];
+  std::unique_ptr<char[]> large;
+  char* buffer = small;
+  std::size_t buffer_size = kSmall;
+  for (;;) {
+    const long got = ::syscall(SYS_getdents64, directory.get(), buffer, buffer_size);
+    if (got < 0) {
+      return Errno{errno};
+    }
+    if (got == 0) {
+      return {};
+    }
+    for (long at = 0; at < got;) {
+      Dirent64 entry{};
+      std::memcpy(&entry, buffer + at, offsetof(Dirent64, name));
+      const char* name = buffer + at + offsetof(Dirent64, name);
+      at += entry.record_size;
+      if (is_dot(name)) {
+        continue;
+      }
+      const RawEntry raw{name, std::strlen(name), entry.ino, entry.type};
+      if (visit(raw) == Visit::kStop) {
+        return {};
+      }
+    }
+    if (!large) {
+      large = std::make_unique<char[]>(kLarge);
+      buffer = large.get();
+      buffer_size = kLarge;
+    }
+  }
+}
+
+}  // namespace plyfs::sys

@@ -1,0 +1,85 @@
+#include "sys/fd_cache.h"
+
+#include "base/hash.h"
+
+namespace plyfs::sys {
+
+FdCache::FdCache(std::size_t capacity)
+    : capacity_per_shard_(capacity / kShards > 0 ? capacity / kShards : 1) {}
+
+std::size_t FdCache::KeyHash::operator()(const FdKey& key) const {
+  return hash_pair(reinterpret_cast<std::uintptr_t>(key.owner), key.slot);
+}
+
+FdCache::Shard& FdCache::shard_of(const FdKey& key) {
+  return shards_[(KeyHash{}(key) >> 48) % kShards];
+}
+
+FdPin FdCache::find(const FdKey& key) {
+  Shard& shard = shard_of(key);
+  MutexLock lock{shard.mu};
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) {
+    return nullptr;
+  }
+  found->second.used = true;
+  return found->second.fd;
+}
+
+FdPin FdCache::insert(const FdKey& key, UniqueFd fd, IfPresent if_present) {
+  auto pin = std::make_shared<const UniqueFd>(std::move(fd));
+  Shard& shard = shard_of(key);
+  MutexLock lock{shard.mu};
+  const auto found = shard.entries.find(key);
+  if (found != shard.entries.end()) {
+    if (if_present == IfPresent::kKeep) {
+      return found->second.fd;
+    }
+    found->second.fd = pin;
+    return pin;
+  }
+  if (shard.entries.size() >= capacity_per_shard_) {
+    evict(shard);
+  }
+  shard.order.push_back(key);
+  shard.entries.emplace(key, Entry{pin, std::prev(shard.order.end()), false});
+  return pin;
+}
+
+FdPin FdCache::erase(const FdKey& key) {
+  Shard& shard = shard_of(key);
+  MutexLock lock{shard.mu};
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) {
+    return nullptr;
+  }
+  FdPin pin = std::move(found->second.fd);
+  shard.order.erase(found->second.position);
+  shard.entries.erase(found);
+  return pin;
+}
+
+std::size_t FdCache::size() {
+  std::size_t total = 0;
+  for (Shard& shard : shards_) {
+    MutexLock lock{shard.mu};
+    total += shard.entries.size();
+  }
+  return total;
+}
+
+void FdCache::evict(Shard& shard) {
+  while (!shard.order.empty()) {
+    const auto candidate = shard.entries.find(shard.order.front());
+    if (candidate->second.used) {
+      candidate->second.used = false;
+      shard.order.splice(shard.order.end(), shard.order, shard.order.begin());
+      continue;
+    }
+    shard.order.pop_front();
+    shard.entries.erase(candidate);
+    return;
+  }
+}
+
+}  // namespace plyfs::sys

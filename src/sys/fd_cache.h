@@ -1,0 +1,62 @@
+// A bounded cache of descriptors: the daemon holds few, however many inodes the kernel knows.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+/// A descriptor in use. Stays open while the pin lives, also when the cache has dropped it.
+using FdPin = std::shared_ptr<const UniqueFd>;
+
+struct FdKey {
+  const void* owner = nullptr;
+  std::uint32_t slot = 0;  ///< which of the owner's descriptors
+  friend bool operator==(const FdKey&, const FdKey&) = default;
+};
+
+/// Thread-safe. Least recently used descriptors are closed first (second chance per shard).
+/// Cost of a hit: one short lock, no allocation.
+class FdCache {
+ public:
+  explicit FdCache(std::size_t capacity);
+  /// Null when not cached.
+  FdPin find(const FdKey& key);
+  /// Puts `fd` under `key`. When another thread was faster its descriptor is returned instead,
+  /// unless `replace` is asked for.
+  enum class IfPresent : std::uint8_t { kKeep, kReplace };
+  FdPin insert(const FdKey& key, UniqueFd fd, IfPresent if_present);
+  /// Forgets `key`; the returned pin (null if absent) keeps the descriptor.
+  FdPin erase(const FdKey& key);
+  [[nodiscard]] std::size_t size();
+
+ private:
+  static constexpr std::size_t kShards = 16;
+  struct KeyHash {
+    std::size_t operator()(const FdKey& key) const;
+  };
+  struct Entry {
+    FdPin fd;
+    std::list<FdKey>::iterator position;
+    bool used = false;
+  };
+  struct Shard {
+    Mutex mu;
+    std::unordered_map<FdKey, Entry, KeyHash> entries GUARDED_BY(mu);
+    std::list<FdKey> order GUARDED_BY(mu);  ///< front is the next candidate for eviction
+  };
+  Shard& shard_of(const FdKey& key);
+  void evict(Shard& shard) REQUIRES(shard.mu);
+
+  const std::size_t capacity_per_shard_;
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace plyfs::sys

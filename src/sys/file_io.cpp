@@ -1,0 +1,140 @@
+#include "sys/file_io.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace plyfs::sys {
+namespace {
+
+static_assert(kSeekData == SEEK_DATA && kSeekHole == SEEK_HOLE);
+
+template <typename Call>
+Status checked(Call call) {
+  while (call() != 0) {
+    if (errno != EINTR) {
+      return Errno{errno};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::size_t> read_at(BorrowedFd fd, void* buffer, std::size_t size_bytes,
+                            std::int64_t offset) {
+  std::size_t done = 0;
+  while (done < size_bytes) {
+    const ssize_t got = ::pread(fd.get(), static_cast<char*>(buffer) + done, size_bytes - done,
+                                offset + static_cast<std::int64_t>(done));
+    if (got == 0) {
+      break;
+    }
+    if (got < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      if (done > 0) {
+        break;
+      }
+      return Errno{errno};
+    }
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes,
+                             std::int64_t offset) {
+  std::size_t done = 0;
+  while (done < size_bytes) {
+    const ssize_t put = ::pwrite(fd.get(), static_cast<const char*>(buffer) + done,
+                                 size_bytes - done, offset + static_cast<std::int64_t>(done));
+    if (put < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      if (done > 0) {
+        break;
+      }
+      return Errno{errno};
+    }
+    if (put == 0) {
+      break;
+    }
+    done += static_cast<std::size_t>(put);
+  }
+  return done;
+}
+
+Result<std::int64_t> seek(BorrowedFd fd, std::int64_t offset, int whence) {
+  const off_t found = ::lseek(fd.get(), offset, whence);
+  if (found < 0) {
+    return Errno{errno};
+  }
+  return static_cast<std::int64_t>(found);
+}
+
+Result<std::size_t> copy_range(BorrowedFd from, std::int64_t from_offset, BorrowedFd to,
+                               std::int64_t to_offset, std::size_t size_bytes) {
+  off_t in = from_offset;
+  off_t out = to_offset;
+  for (;;) {
+    const ssize_t copied = ::copy_file_range(from.get(), &in, to.get(), &out, size_bytes, 0);
+    if (copied >= 0) {
+      return static_cast<std::size_t>(copied);
+    }
+    if (errno != EINTR) {
+      return Errno{errno};
+    }
+  }
+}
+
+Status clone_file(BorrowedFd from, BorrowedFd to) {
+  return checked([&] { return ::ioctl(to.get(), FICLONE, from.get()); });
+}
+
+Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_bytes) {
+  return checked([&] { return ::fallocate(fd.get(), mode, offset, size_bytes); });
+}
+
+Status resize(BorrowedFd fd, std::int64_t size_bytes) {
+  return checked([&] { return ::ftruncate(fd.get(), size_bytes); });
+}
+
+Status sync_all(BorrowedFd fd) {
+  return checked([&] { return ::fsync(fd.get()); });
+}
+
+Status sync_data(BorrowedFd fd) {
+  return checked([&] { return ::fdatasync(fd.get()); });
+}
+
+Status sync_filesystem(BorrowedFd fd) {
+  return checked([&] { return ::syncfs(fd.get()); });
+}
+
+Result<std::uint32_t> inode_flags(BorrowedFd fd) {
+  int flags = 0;
+  if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) {
+    return Errno{errno};
+  }
+  return static_cast<std::uint32_t>(flags);
+}
+
+Status set_inode_flags(BorrowedFd fd, std::uint32_t flags) {
+  int value = static_cast<int>(flags);
+  return checked([&] { return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &value); });
+}
+
+Status get_fsxattr(BorrowedFd fd, void* fsxattr) {
+  return checked([&] { return ::ioctl(fd.get(), FS_IOC_FSGETXATTR, fsxattr); });
+}
+
+Status lock_exclusive(BorrowedFd fd) {
+  return checked([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); });
+}
+
+}  // namespace plyfs::sys

@@ -1,0 +1,41 @@
+// Data calls. Offsets and sizes in bytes. EINTR is retried.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+/// Reads until `size_bytes` or end of file.
+Result<std::size_t> read_at(BorrowedFd fd, void* buffer, std::size_t size_bytes,
+                            std::int64_t offset);
+/// Writes all; a short write with an error afterwards returns what was written.
+Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes,
+                             std::int64_t offset);
+/// ENXIO past the last data / at the end as lseek(2). `whence` is SEEK_DATA or SEEK_HOLE.
+Result<std::int64_t> seek(BorrowedFd fd, std::int64_t offset, int whence);
+Result<std::size_t> copy_range(BorrowedFd from, std::int64_t from_offset, BorrowedFd to,
+                               std::int64_t to_offset, std::size_t size_bytes);
+/// FICLONE. EOPNOTSUPP, EXDEV, EINVAL when the filesystem cannot.
+Status clone_file(BorrowedFd from, BorrowedFd to);
+Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_bytes);
+Status resize(BorrowedFd fd, std::int64_t size_bytes);
+Status sync_all(BorrowedFd fd);
+Status sync_data(BorrowedFd fd);
+/// syncfs(2). `fd` must not be O_PATH.
+Status sync_filesystem(BorrowedFd fd);
+/// FS_IOC_GETFLAGS / FS_IOC_SETFLAGS.
+Result<std::uint32_t> inode_flags(BorrowedFd fd);
+Status set_inode_flags(BorrowedFd fd, std::uint32_t flags);
+/// FS_IOC_FSGETXATTR / FSSETXATTR, raw 28-byte struct fsxattr.
+Status get_fsxattr(BorrowedFd fd, void* fsxattr);
+/// LOCK_EX without waiting; EWOULDBLOCK when another process holds it.
+Status lock_exclusive(BorrowedFd fd);
+
+inline constexpr int kSeekData = 3;
+inline constexpr int kSeekHole = 4;
+
+}  // namespace plyfs::sys

@@ -1,0 +1,86 @@
+#include "sys/fuse_device.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <climits>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace plyfs::sys {
+
+Result<UniqueFd> clone_fuse_device(BorrowedFd device) {
+  UniqueFd clone{::open("/dev/fuse", O_RDWR | O_CLOEXEC)};
+  std::uint32_t of = static_cast<std::uint32_t>(device.get());
+  if (clone.valid() && ::ioctl(clone.borrow().get(), FUSE_DEV_IOC_CLONE, &of) == 0) {
+    return clone;
+  }
+  // Without a clone the workers share one queue.
+  UniqueFd same{::fcntl(device.get(), F_DUPFD_CLOEXEC, 0)};
+  if (!same.valid()) {
+    return Errno{errno};
+  }
+  return same;
+}
+
+Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes) {
+  const ssize_t got = ::read(device.get(), buffer, size_bytes);
+  if (got < 0) {
+    return Errno{errno};
+  }
+  return static_cast<std::size_t>(got);
+}
+
+long write_message(int device, const iovec* parts, int count) {
+  return ::writev(device, parts, count);
+}
+
+Result<UniqueFd> make_event() {
+  UniqueFd event{::eventfd(0, EFD_CLOEXEC)};
+  if (!event.valid()) {
+    return Errno{errno};
+  }
+  return event;
+}
+
+void signal_event(BorrowedFd event) {
+  const int saved = errno;
+  const std::uint64_t one = 1;
+  (void)!::write(event.get(), &one, sizeof one);
+  errno = saved;
+}
+
+void wait_event(BorrowedFd event) {
+  std::uint64_t value = 0;
+  while (::read(event.get(), &value, sizeof value) < 0 && errno == EINTR) {
+  }
+}
+
+Result<std::string> absolute_path(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (::realpath(path.c_str(), resolved) == nullptr) {
+    return Errno{errno};
+  }
+  return std::string{resolved};
+}
+
+BlockSignals::BlockSignals() {
+  static_assert(sizeof(sigset_t) <= sizeof saved_);
+  sigset_t blocked;
+  ::sigemptyset(&blocked);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
+    ::sigaddset(&blocked, signal);
+  }
+  (void)::pthread_sigmask(SIG_BLOCK, &blocked, new (saved_) sigset_t);
+}
+
+BlockSignals::~BlockSignals() {
+  (void)::pthread_sigmask(SIG_SETMASK, reinterpret_cast<const sigset_t*>(saved_), nullptr);
+}
+
+}  // namespace plyfs::sys

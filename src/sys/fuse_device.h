@@ -1,0 +1,37 @@
+// The calls that only a FUSE server makes.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <string>
+
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+/// A further queue on the connection of `device`: requests read from it are answered through it.
+Result<UniqueFd> clone_fuse_device(BorrowedFd device);
+/// One message. ENODEV when unmounted; ENOENT, EINTR and EAGAIN mean: try again.
+Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes);
+long write_message(int device, const iovec* parts, int count);
+Result<UniqueFd> make_event();
+/// Async-signal-safe.
+void signal_event(BorrowedFd event);
+void wait_event(BorrowedFd event);
+/// realpath(3).
+Result<std::string> absolute_path(const std::string& path);
+/// Blocks the signals that main handles in threads started from now on by the calling thread.
+class BlockSignals {
+ public:
+  BlockSignals();
+  ~BlockSignals();
+  BlockSignals(const BlockSignals&) = delete;
+  BlockSignals& operator=(const BlockSignals&) = delete;
+
+ private:
+  alignas(8) unsigned char saved_[128];
+};
+
+}  // namespace plyfs::sys

@@ -1,0 +1,140 @@
+#include "sys/object_stat.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "sys/proc_path.h"
+
+namespace plyfs::sys {
+namespace {
+
+static_assert(kTypeMask == S_IFMT && kTypeDirectory == S_IFDIR && kTypeRegular == S_IFREG);
+
+Status checked(int result) {
+  if (result != 0) {
+    return Errno{errno};
+  }
+  return {};
+}
+
+timespec time_of(const struct ::statx_timestamp& stamp) { return {stamp.tv_sec, stamp.tv_nsec}; }
+
+FileStat convert(const struct ::statx& raw) {
+  FileStat stat;
+  stat.dev = makedev(raw.stx_dev_major, raw.stx_dev_minor);
+  stat.ino = raw.stx_ino;
+  stat.mode = raw.stx_mode;
+  stat.nlink = raw.stx_nlink;
+  stat.uid = raw.stx_uid;
+  stat.gid = raw.stx_gid;
+  stat.rdev = makedev(raw.stx_rdev_major, raw.stx_rdev_minor);
+  stat.size_bytes = static_cast<std::int64_t>(raw.stx_size);
+  stat.blocks_512 = static_cast<std::int64_t>(raw.stx_blocks);
+  stat.block_size_bytes = raw.stx_blksize;
+  stat.atime = time_of(raw.stx_atime);
+  stat.mtime = time_of(raw.stx_mtime);
+  stat.ctime = time_of(raw.stx_ctime);
+  stat.mount_root = (raw.stx_attributes & raw.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0;
+  return stat;
+}
+
+timespec to_timespec(const TimeChange& change) {
+  switch (change.kind) {
+    case TimeChange::Kind::kOmit:
+      return {0, UTIME_OMIT};
+    case TimeChange::Kind::kNow:
+      return {0, UTIME_NOW};
+    case TimeChange::Kind::kValue:
+      return change.value;
+  }
+  return {0, UTIME_OMIT};
+}
+
+}  // namespace
+
+Result<FileStat> stat_object(ObjectRef object) {
+  struct ::statx raw {};
+  if (::statx(object.dir.get(), object.name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
+              STATX_BASIC_STATS, &raw) != 0) {
+    return Errno{errno};
+  }
+  return convert(raw);
+}
+
+Status change_mode(ObjectRef object, mode_t mode) {
+  if (object.by_fd()) {
+    return checked(::chmod(ProcPath{object}.c_str(), mode));
+  }
+  // fchmodat follows links: go through a handle, so that a link put there on the host is refused.
+  UniqueFd handle{::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  if (!handle.valid()) {
+    return Errno{errno};
+  }
+  return checked(::chmod(ProcPath{ObjectRef{handle.borrow(), ""}}.c_str(), mode));
+}
+
+Status change_owner(ObjectRef object, uid_t uid, gid_t gid) {
+  return checked(
+      ::fchownat(object.dir.get(), object.name, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+}
+
+Status change_times(ObjectRef object, const TimeChange& atime, const TimeChange& mtime) {
+  const timespec times[2] = {to_timespec(atime), to_timespec(mtime)};
+  if (object.by_fd()) {
+    return checked(::utimensat(AT_FDCWD, ProcPath{object}.c_str(), times, 0));
+  }
+  return checked(::utimensat(object.dir.get(), object.name, times, AT_SYMLINK_NOFOLLOW));
+}
+
+Status truncate_object(ObjectRef object, std::int64_t size_bytes) {
+  return checked(::truncate(ProcPath{object}.c_str(), size_bytes));
+}
+
+Result<std::string> read_link(ObjectRef object) {
+  std::string target(4096, '\0');
+  const ssize_t size = ::readlinkat(object.dir.get(), object.name, target.data(), target.size());
+  if (size < 0) {
+    return Errno{errno};
+  }
+  target.resize(static_cast<std::size_t>(size));
+  return target;
+}
+
+Result<FilesystemStat> stat_filesystem(BorrowedFd fd) {
+  struct ::statvfs raw {};
+  if (::fstatvfs(fd.get(), &raw) != 0) {
+    return Errno{errno};
+  }
+  FilesystemStat stat;
+  stat.block_size_bytes = raw.f_bsize;
+  stat.fragment_size_bytes = raw.f_frsize;
+  stat.blocks = raw.f_blocks;
+  stat.blocks_free = raw.f_bfree;
+  stat.blocks_available = raw.f_bavail;
+  stat.files = raw.f_files;
+  stat.files_free = raw.f_ffree;
+  stat.name_max = raw.f_namemax;
+  return stat;
+}
+
+Result<std::uint64_t> filesystem_magic(BorrowedFd fd) {
+  struct ::statfs raw {};
+  if (::fstatfs(fd.get(), &raw) != 0) {
+    return Errno{errno};
+  }
+  return static_cast<std::uint64_t>(raw.f_type);
+}
+
+Result<bool> filesystem_is_read_only(BorrowedFd fd) {
+  struct ::statvfs raw {};
+  if (::fstatvfs(fd.get(), &raw) != 0) {
+    return Errno{errno};
+  }
+  return (raw.f_flag & ST_RDONLY) != 0;
+}
+
+}  // namespace plyfs::sys

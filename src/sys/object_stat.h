@@ -1,0 +1,24 @@
+// Attributes of objects. Links are never followed.
+#pragma once
+
+#include <string>
+
+#include "base/file_stat.h"
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+Result<FileStat> stat_object(ObjectRef object);
+Status change_mode(ObjectRef object, mode_t mode);
+/// -1 leaves an id unchanged, as chown(2).
+Status change_owner(ObjectRef object, uid_t uid, gid_t gid);
+Status change_times(ObjectRef object, const TimeChange& atime, const TimeChange& mtime);
+Status truncate_object(ObjectRef object, std::int64_t size_bytes);
+Result<std::string> read_link(ObjectRef object);
+/// statvfs figures and the filesystem's magic number.
+Result<FilesystemStat> stat_filesystem(BorrowedFd fd);
+Result<std::uint64_t> filesystem_magic(BorrowedFd fd);
+Result<bool> filesystem_is_read_only(BorrowedFd fd);
+
+}  // namespace plyfs::sys

@@ -1,0 +1,84 @@
+#include "sys/open.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "sys/proc_path.h"
+
+namespace plyfs::sys {
+namespace {
+
+Result<UniqueFd> checked(int fd) {
+  if (fd < 0) {
+    return Errno{errno};
+  }
+  return UniqueFd{fd};
+}
+
+}  // namespace
+
+void UniqueFd::reset() noexcept {
+  if (fd_ >= 0) {
+    (void)::close(fd_);
+    fd_ = -1;
+  }
+}
+
+Result<UniqueFd> open_directory_path(const char* path) {
+  return checked(::open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name) {
+  return checked(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> open_listing(ObjectRef directory) {
+  const char* name = directory.by_fd() ? "." : directory.name;
+  return checked(
+      ::openat(directory.dir.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> open_handle(ObjectRef object) {
+  if (object.by_fd()) {
+    return duplicate(object.dir);
+  }
+  return checked(::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> open_file(ObjectRef object, Access access) {
+  // O_NONBLOCK: a fifo that took the file's place on the host must not hang a worker.
+  const int mode = access == Access::kRead ? O_RDONLY : O_RDWR;
+  const int flags = mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  if (object.by_fd()) {
+    return checked(::open(ProcPath{object}.c_str(), flags));
+  }
+  return checked(::openat(object.dir.get(), object.name, flags | O_NOFOLLOW));
+}
+
+Result<UniqueFd> create_file(BorrowedFd dir, const char* name, mode_t mode) {
+  return checked(
+      ::openat(dir.get(), name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+}
+
+Result<UniqueFd> create_unnamed(BorrowedFd dir, mode_t mode) {
+  return checked(::openat(dir.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
+}
+
+Result<UniqueFd> duplicate(BorrowedFd fd) { return checked(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+
+std::size_t raise_fd_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return 1024;
+  }
+  if (limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+      (void)::getrlimit(RLIMIT_NOFILE, &limit);
+    }
+  }
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+}  // namespace plyfs::sys

@@ -1,0 +1,31 @@
+// Opening. Every descriptor is close-on-exec and no last component is ever followed.
+#pragma once
+
+#include <sys/types.h>
+
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+enum class Access : unsigned char { kRead, kReadWrite };
+
+/// Opens a path as the user wrote it, following links (layer roots, work directories).
+Result<UniqueFd> open_directory_path(const char* path);
+/// A directory below `dir`, as a handle for *at calls (O_PATH). ENOTDIR, ENOENT, ELOOP for links.
+Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name);
+/// A directory opened for getdents64.
+Result<UniqueFd> open_listing(ObjectRef directory);
+/// O_PATH handle of any object, links not followed.
+Result<UniqueFd> open_handle(ObjectRef object);
+/// A regular file for I/O.
+Result<UniqueFd> open_file(ObjectRef object, Access access);
+/// O_CREAT|O_EXCL|O_RDWR.
+Result<UniqueFd> create_file(BorrowedFd dir, const char* name, mode_t mode);
+/// An unnamed file (O_TMPFILE) in `dir`.
+Result<UniqueFd> create_unnamed(BorrowedFd dir, mode_t mode);
+Result<UniqueFd> duplicate(BorrowedFd fd);
+/// Raises the soft RLIMIT_NOFILE to the hard one and returns it.
+std::size_t raise_fd_limit();
+
+}  // namespace plyfs::sys
