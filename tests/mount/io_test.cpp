@@ -157,24 +157,28 @@ TEST_CASE("fallocate changes size and content as asked", "[io]") {
 
 TEST_CASE("SEEK_DATA and SEEK_HOLE find the holes, before and after copy-up", "[io]") {
   on(all_systems(), [](const System& system) {
-    constexpr off_t kSize = off_t{1} << 20U;
+    constexpr off_t kSize = off_t{8} << 20U;
+    constexpr off_t kMiddle = kSize / 2;
     Stack stack = Stack{}.lower({file("f", pattern(kPage)).with_size(kSize)}).upper();
     stack.mount(system);
-    File handle(stack("f"), O_RDWR);
-    const auto seek = [&](off_t offset, int whence) {
+    const auto seek = [&](const File& handle, off_t offset, int whence) {
       return ::lseek(handle.fd(), offset, whence);
     };
-    if (seek(0, SEEK_HOLE) == kSize) {
+    const File reader(stack("f"), O_RDONLY);
+    if (seek(reader, 0, SEEK_HOLE) == kSize) {
       return skip("needs a filesystem with holes");
     }
-    CHECK(seek(0, SEEK_DATA) == 0);
-    CHECK(seek(0, SEEK_HOLE) == static_cast<off_t>(kPage));
-    CHECK(outcome(seek(kPage, SEEK_DATA)) == "ENXIO");
-    CHECK(outcome(seek(kSize, SEEK_HOLE)) == "ENXIO");
-    REQUIRE(handle.pwrite("data", kSize / 2) == "ok");
-    CHECK(seek(kSize / 2, SEEK_DATA) == kSize / 2);
-    CHECK(seek(0, SEEK_END) == kSize);
-    CHECK(outcome(seek(-1, SEEK_SET)) == "EINVAL");
+    CHECK(seek(reader, 0, SEEK_DATA) == 0);
+    CHECK(seek(reader, 0, SEEK_HOLE) == static_cast<off_t>(kPage));
+    CHECK(outcome(seek(reader, kPage, SEEK_DATA)) == "ENXIO");
+    CHECK(outcome(seek(reader, kSize, SEEK_HOLE)) == "ENXIO");
+    File writer(stack("f"), O_RDWR);
+    REQUIRE(writer.pwrite("data", kMiddle) == "ok");
+    CHECK(seek(writer, kMiddle, SEEK_DATA) == kMiddle);
+    CHECK(seek(writer, 0, SEEK_HOLE) < kMiddle);
+    CHECK(seek(writer, kMiddle, SEEK_HOLE) < kSize);
+    CHECK(seek(writer, 0, SEEK_END) == kSize);
+    CHECK(outcome(seek(writer, -1, SEEK_SET)) == "EINVAL");
   });
 }
 

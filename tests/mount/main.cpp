@@ -94,6 +94,7 @@ CATCH_REGISTER_LISTENER(Counter)
 
 int main(int argc, char** argv) {
   ::umask(022);
+  plyfs::tests::adopt_orphans();
   // The workspace comes first: as root it moves this process into a mount namespace of its own.
   std::cout << "plyfs-mount-tests: " << plyfs::tests::plyfs_program() << ", as "
             << (plyfs::tests::is_root() ? "root" : "a user") << ", layers on "

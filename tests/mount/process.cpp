@@ -60,12 +60,19 @@ Pipe make_pipe() {
   return {File(ends[0]), File(ends[1])};
 }
 
+constexpr int kOutputLimit_s = 120;  // a limit for hangs: somebody keeps the pipe open
+
 void read_both(const File& first, std::string& first_text, const File& second,
                std::string& second_text) {
   std::array<pollfd, 2> waits = {{{first.fd(), POLLIN, 0}, {second.fd(), POLLIN, 0}}};
   const std::array<std::string*, 2> texts = {&first_text, &second_text};
   while (waits[0].fd >= 0 || waits[1].fd >= 0) {
-    if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) {
+    const int ready = ::poll(waits.data(), waits.size(), kOutputLimit_s * 1000);
+    if (ready == 0) {
+      second_text += "<nobody closes the output>";
+      return;
+    }
+    if (ready < 0 && errno != EINTR) {
       return;
     }
     for (std::size_t index = 0; index < waits.size(); ++index) {
@@ -212,6 +219,26 @@ void release_daemon(pid_t pid) {
     pid_t expected = pid;
     slot.compare_exchange_strong(expected, 0);
   }
+}
+
+void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  const std::string self = std::to_string(::getpid());
+  for (const std::string& name : names_in("/proc")) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) {
+      continue;
+    }
+    // "PID (NAME) STATE PPID ..."; a name may hold anything, so look behind its bracket.
+    const std::string status = content("/proc/" + name + "/stat");
+    const std::size_t bracket = status.rfind(") ");
+    if (bracket != std::string::npos &&
+        status.compare(bracket + 4, self.size() + 1, self + " ") == 0) {
+      found.push_back(std::stoi(name));
+    }
+  }
+  return found;
 }
 
 bool is_root() {

@@ -49,8 +49,14 @@ class Watchdog {
 void guard_daemon(pid_t pid);
 void release_daemon(pid_t pid);
 
+/// From now on orphaned descendants (daemons that went to the background) become our children.
+void adopt_orphans();
+
 /// Whether this run is root's; the same answer in as_user().
 bool is_root();
+
+/// Processes whose parent is this one, daemons that were orphaned among them.
+std::vector<pid_t> children();
 
 /// Empties the kernel's caches of names, inodes and pages. Root only.
 void drop_caches();

@@ -1,0 +1,408 @@
+// The command line as users and callers type it: what works, and what is refused how.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "stack.h"
+#include "workspace.h"
+
+namespace plyfs::tests {
+namespace {
+
+bool is_mounted(const std::string& mountpoint) {
+  return content("/proc/self/mountinfo").find(" " + mountpoint + " ") != std::string::npos;
+}
+
+std::string unmount(const std::string& mountpoint) {
+  if (is_root()) {
+    return outcome(::umount2(mountpoint.c_str(), 0));
+  }
+  const Ran ran = run({"fusermount3", "-u", mountpoint});
+  return ran.exit_code == 0 ? "ok" : ran.err;
+}
+
+/// A private directory to call plyfs in; every daemon that appears must end with the unmount.
+class Place {
+ public:
+  explicit Place(const Items& items) : root_(fresh_directory()), before_(children()) {
+    make_tree(root_, items, overlay_prefix());
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    for (const pid_t pid : daemons()) {
+      ::kill(pid, SIGKILL);
+      (void)wait_for(pid, 60);
+    }
+    if (is_mounted(root_ + "/mnt")) {
+      (void)run({is_root() ? "umount" : "fusermount3", is_root() ? "-l" : "-uz", root_ + "/mnt"});
+    }
+    remove_tree(root_);
+  }
+
+  std::string operator()(const std::string& path) const { return root_ + "/" + path; }
+  [[nodiscard]] const std::string& root() const { return root_; }
+
+  /// Runs plyfs here; returns when it has closed its output, as callers wait.
+  Ran plyfs(Arguments arguments) const {
+    arguments.insert(arguments.begin(), plyfs_program());
+    return run(arguments, root_);
+  }
+
+  [[nodiscard]] std::vector<pid_t> daemons() const {
+    std::vector<pid_t> found;
+    for (const pid_t pid : children()) {
+      if (std::find(before_.begin(), before_.end(), pid) == before_.end()) {
+        found.push_back(pid);
+      }
+    }
+    return found;
+  }
+
+  /// Checks that `ran` mounted silently, unmounts, and checks that the daemon ends well.
+  void check_mounted(const Ran& ran, const Picture& expected) const {
+    INFO("stderr: " << ran.err);
+    CHECK(ran.exit_code == 0);
+    CHECK(ran.out.empty());
+    CHECK(ran.err.empty());
+    check_and_unmount(expected);
+  }
+
+  void check_and_unmount(const Picture& expected) const {
+    REQUIRE(is_mounted((*this)("mnt")));
+    CHECK(picture((*this)("mnt")) == expected);
+    end();
+  }
+
+  void end() const {
+    const std::vector<pid_t> running = daemons();
+    CHECK(running.size() == 1);
+    CHECK(unmount((*this)("mnt")) == "ok");
+    for (const pid_t pid : running) {
+      CHECK(wait_for(pid, 60) == 0);
+    }
+  }
+
+ private:
+  std::string root_;
+  std::vector<pid_t> before_;
+};
+
+Items usual() {
+  return {file("low/f", "1"), file("low2/g", "2"), dir("upper"), dir("work"), dir("mnt")};
+}
+
+const char* const kUsual = "lowerdir=low:low2,upperdir=upper,workdir=work";
+
+TEST_CASE("plyfs mount returns when the mount is usable and goes on in the background",
+          "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    place.check_mounted(place.plyfs({"mount", "--lower", "low", "--lower", "low2", "--upper",
+                                     "upper", "--work", "work", "mnt"}),
+                        {"f=1", "g=2"});
+    CHECK_FALSE(is_mounted(place("mnt")));
+    place.check_mounted(place.plyfs({"mount", "-o", kUsual, place("mnt")}), {"f=1", "g=2"});
+    place.check_mounted(place.plyfs({"-o", kUsual, place("mnt")}), {"f=1", "g=2"});
+    place.check_mounted(place.plyfs({"overlay", "mnt", "-o", kUsual}), {"f=1", "g=2"});
+    place.check_mounted(
+        place.plyfs({"-o", "lowerdir=low2", "-o", "upperdir=upper,workdir=work,,", "mnt"}),
+        {"g=2"});
+  });
+}
+
+TEST_CASE("the work directory defaults to a sibling of the upper", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place({file("low/f", "1"), dir("upper"), dir("mnt")});
+    const Ran ran = place.plyfs({"mount", "--lower", "low", "--upper", "upper", "mnt"});
+    REQUIRE(ran.exit_code == 0);
+    CHECK(call::append(place("mnt/f"), "+") == "ok");
+    place.check_and_unmount({"f=1+"});
+    CHECK(content(place("upper/f")) == "1+");
+  });
+}
+
+TEST_CASE("plyfs umount unmounts", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    REQUIRE(place.plyfs({"mount", "-o", kUsual, "mnt"}).exit_code == 0);
+    const std::vector<pid_t> running = place.daemons();
+    REQUIRE(running.size() == 1);
+    CHECK(place.plyfs({"umount", place("mnt")}).exit_code == 0);
+    CHECK_FALSE(is_mounted(place("mnt")));
+    CHECK(wait_for(running[0], 60) == 0);
+    const Ran again = place.plyfs({"umount", place("mnt")});
+    CHECK(again.exit_code == 32);
+    CHECK(std::count(again.err.begin(), again.err.end(), '\n') == 1);
+  });
+}
+
+TEST_CASE("a SIGTERM unmounts and ends with 0", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    REQUIRE(place.plyfs({"mount", "-o", kUsual, "mnt"}).exit_code == 0);
+    const std::vector<pid_t> running = place.daemons();
+    REQUIRE(running.size() == 1);
+    CHECK(call::append(place("mnt/f"), "+") == "ok");
+    ::kill(running[0], SIGTERM);
+    CHECK(wait_for(running[0], 60) == 0);
+    CHECK_FALSE(is_mounted(place("mnt")));
+    CHECK(content(place("upper/f")) == "1+");
+  });
+}
+
+struct Refusal {
+  const char* what;
+  Arguments arguments;
+  int exit_code;
+  const char* named;  ///< must occur in the message
+};
+
+std::vector<Refusal> refusals() {
+  return {
+      {"missing layer",
+       {"-o", "lowerdir=nothing,upperdir=upper,workdir=work", "mnt"},
+       32,
+       "nothing"},
+      {"missing second layer", {"-o", "lowerdir=low:gone", "mnt"}, 32, "gone"},
+      {"a file as a layer", {"-o", "lowerdir=low/f", "mnt"}, 32, "low/f"},
+      {"missing upper", {"-o", "lowerdir=low,upperdir=nothing,workdir=work", "mnt"}, 32, "nothing"},
+      {"a file as the upper",
+       {"-o", "lowerdir=low,upperdir=low/f,workdir=work", "mnt"},
+       32,
+       "low/f"},
+      {"missing work", {"-o", "lowerdir=low,upperdir=upper,workdir=nothing", "mnt"}, 32, "nothing"},
+      {"missing mountpoint", {"-o", kUsual, "nowhere"}, 32, "nowhere"},
+      {"a file as the mountpoint", {"-o", kUsual, "low/f"}, 32, "low/f"},
+      {"upper inside a layer",
+       {"-o", "lowerdir=.,upperdir=upper,workdir=work", "mnt"},
+       32,
+       "upper"},
+      {"upper is a layer",
+       {"-o", "lowerdir=low:upper,upperdir=upper,workdir=work", "mnt"},
+       32,
+       "upper"},
+      {"work inside the upper",
+       {"-o", "lowerdir=low,upperdir=work,workdir=work/in", "mnt"},
+       32,
+       "work/in"},
+      {"work is the upper",
+       {"-o", "lowerdir=low,upperdir=upper,workdir=upper", "mnt"},
+       32,
+       "upper"},
+      {"unknown option", {"-o", "lowerdir=low,nonsense=1", "mnt"}, 1, "nonsense"},
+      {"bad value", {"-o", "lowerdir=low,whiteout=blue", "mnt"}, 1, "whiteout"},
+      {"no layers", {"mnt"}, 1, "lowerdir"},
+      {"work without upper", {"-o", "lowerdir=low,workdir=work", "mnt"}, 1, "work"},
+      {"empty layer", {"-o", "lowerdir=low::", "mnt"}, 1, "lowerdir"},
+  };
+}
+
+TEST_CASE("bad input gets one line with cause and remedy, and leaves nothing", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    Items items = usual();
+    items.push_back(dir("work/in"));
+    const Place place(items);
+    const Dump before = full_dump(place.root());
+    for (const Refusal& refusal : refusals()) {
+      Arguments arguments = refusal.arguments;
+      arguments.insert(arguments.begin(), "mount");
+      const Ran ran = place.plyfs(arguments);
+      INFO(refusal.what << ": " << ran.err);
+      CHECK(ran.exit_code == refusal.exit_code);
+      CHECK(ran.out.empty());
+      CHECK(ran.err.starts_with("plyfs: "));
+      CHECK(std::count(ran.err.begin(), ran.err.end(), '\n') == 1);
+      CHECK(ran.err.find(refusal.named) != std::string::npos);
+      CHECK(ran.err.find("; ") != std::string::npos);  // the remedy
+      CHECK(place.daemons().empty());
+      CHECK_FALSE(is_mounted(place("mnt")));
+      CHECK(difference(before, full_dump(place.root())).empty());
+    }
+  });
+}
+
+TEST_CASE("no mountpoint and no command are wrong usage", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    for (const Arguments& arguments :
+         {Arguments{}, Arguments{"mount", "-o", kUsual}, Arguments{"nonsense"},
+          Arguments{"mount", "--nonsense", "mnt"}}) {
+      const Ran ran = place.plyfs(arguments);
+      INFO(ran.err);
+      CHECK(ran.exit_code == 1);
+      CHECK(ran.err.starts_with("plyfs: "));
+    }
+    CHECK(place.plyfs({"--version"}).out.starts_with("plyfs version "));
+    CHECK(place.plyfs({"--help"}).exit_code == 0);
+    CHECK(place.plyfs({"mount", "--help"}).out.find("lowerdir") != std::string::npos);
+  });
+}
+
+TEST_CASE("the drop-in form warns of unknown options and goes on", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    const std::string options = std::string(kUsual) + ",nonsense=1";
+    const Ran ran = place.plyfs({"-o", options, "mnt"});
+    CHECK(ran.exit_code == 0);
+    CHECK(ran.err.find("nonsense=1") != std::string::npos);
+    place.check_and_unmount({"f=1", "g=2"});
+    REQUIRE(call::symlink(plyfs_program(), place("fuse-overlayfs")) == "ok");
+    const Ran renamed = run({place("fuse-overlayfs"), "-o", kUsual, "mnt"}, place.root());
+    place.check_mounted(renamed, {"f=1", "g=2"});
+    const Ran version = run({place("fuse-overlayfs"), "--version"});
+    CHECK(version.out.starts_with("fuse-overlayfs: version "));
+  });
+}
+
+TEST_CASE("an upper that is in use is refused, and its mount goes on", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    Items items = usual();
+    items.push_back(dir("mnt2"));
+    items.push_back(dir("work2"));
+    items.push_back(dir("upper2"));
+    const Place place(items);
+    REQUIRE(place.plyfs({"mount", "-o", kUsual, "mnt"}).exit_code == 0);
+    for (const char* layers : {"lowerdir=low,upperdir=upper,workdir=work2",
+                               "lowerdir=low,upperdir=upper2,workdir=work"}) {
+      const Ran ran = place.plyfs({"mount", "-o", layers, "mnt2"});
+      INFO(layers << ": " << ran.err);
+      CHECK(ran.exit_code == 32);
+      CHECK(std::count(ran.err.begin(), ran.err.end(), '\n') == 1);
+      CHECK_FALSE(is_mounted(place("mnt2")));
+    }
+    CHECK(call::append(place("mnt/f"), "+") == "ok");
+    place.check_and_unmount({"f=1+", "g=2"});
+  });
+}
+
+TEST_CASE("upper and work on different filesystems are refused", "[command][root]") {
+  on(plyfs_only(), [](const System&) {
+    if (!is_root()) {
+      return skip("needs root: mounting filesystems");
+    }
+    const Place place(usual());
+    REQUIRE(outcome(::mount("t", place("work").c_str(), "tmpfs", 0, nullptr)) == "ok");
+    const Ran across = place.plyfs({"mount", "-o", kUsual, "mnt"});
+    CHECK(across.exit_code == 32);
+    CHECK(across.err.find("work") != std::string::npos);
+    REQUIRE(outcome(::umount2(place("work").c_str(), 0)) == "ok");
+    REQUIRE(outcome(::mount("t", place("upper").c_str(), "tmpfs", MS_RDONLY, nullptr)) == "ok");
+    const Ran closed =
+        place.plyfs({"mount", "-o", "lowerdir=low,upperdir=upper,workdir=upper", "mnt"});
+    CHECK(closed.exit_code == 32);
+    CHECK(closed.err.find("Read-only") != std::string::npos);
+    REQUIRE(outcome(::umount2(place("upper").c_str(), 0)) == "ok");
+    CHECK_FALSE(is_mounted(place("mnt")));
+  });
+}
+
+TEST_CASE("colons, commas and backslashes in names are escaped", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place({file("a:b/f", "1"), file("c,d/g", "2"), file("e\\f/h", "3"),
+                       file("with space/i", "4"), dir("up:p,er"), dir("wo,rk"), dir("mnt")});
+    place.check_mounted(
+        place.plyfs({"mount", "-o",
+                     "lowerdir=a\\:b:c\\,d:e\\\\f:with space,upperdir=up\\:p\\,er,workdir=wo\\,rk",
+                     "mnt"}),
+        {"f=1", "g=2", "h=3", "i=4"});
+    place.check_mounted(
+        place.plyfs({"mount", "--lower", "a:b", "--lower", "c,d", "--lower", "e\\f", "--lower",
+                     "with space", "--upper", "up:p,er", "--work", "wo,rk", "mnt"}),
+        {"f=1", "g=2", "h=3", "i=4"});
+  });
+}
+
+TEST_CASE("a path with .. goes through links as the kernel does", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place({file("real/inner/x", "no"), file("real/sibling/f", "1"),
+                       file("sibling/f", "wrong"), symlink("link", "real/inner"), dir("upper"),
+                       dir("work"), dir("mnt")});
+    place.check_mounted(
+        place.plyfs({"mount", "-o", "lowerdir=link/../sibling,upperdir=upper,workdir=work", "mnt"}),
+        {"f=1"});
+  });
+}
+
+TEST_CASE("a mountpoint inside one of its own layers works", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(
+        {file("low/f", "1"), file("low/d/g", "2"), dir("low/mnt"), dir("upper"), dir("work")});
+    const Ran ran =
+        place.plyfs({"mount", "-o", "lowerdir=low,upperdir=upper,workdir=work", "low/mnt"});
+    INFO(ran.err);
+    REQUIRE(ran.exit_code == 0);
+    const std::vector<pid_t> running = place.daemons();
+    for (const pid_t pid : running) {
+      guard_daemon(pid);
+    }
+    CHECK(picture(place("low/mnt")) == Picture{"d/", "d/g=2", "f=1", "mnt/"});
+    CHECK(call::append(place("low/mnt/d/g"), "+") == "ok");
+    CHECK(call::create(place("low/mnt/mnt/new"), "n") == "ok");
+    CHECK(content(place("low/mnt/d/g")) == "2+");
+    CHECK(unmount(place("low/mnt")) == "ok");
+    for (const pid_t pid : running) {
+      CHECK(wait_for(pid, 60) == 0);
+      release_daemon(pid);
+    }
+    CHECK(picture(place("low")) == Picture{"d/", "d/g=2", "f=1", "mnt/"});
+  });
+}
+
+/// `count` layers with a file each, and one file that all of them have.
+Items many_layers(int count) {
+  Items items = {dir("upper"), dir("work"), dir("mnt")};
+  for (int layer = 0; layer < count; ++layer) {
+    const std::string number = std::to_string(layer);
+    items.push_back(file("layer-with-a-long-name-" + number + "/d/f" + number, number));
+    items.push_back(file("layer-with-a-long-name-" + number + "/same", number));
+  }
+  return items;
+}
+
+std::string layer_list(const std::string& root, int count) {
+  std::string list;
+  for (int layer = 0; layer < count; ++layer) {
+    list += (layer == 0 ? "" : ":") + root + "/layer-with-a-long-name-" + std::to_string(layer);
+  }
+  return list;
+}
+
+TEST_CASE("100 and 500 layers, and option strings longer than a page", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    for (const int count : {100, 500}) {
+      INFO(count << " layers");
+      const Place place(many_layers(count));
+      const std::string options =
+          "lowerdir=" + layer_list(place.root(), count) + ",upperdir=upper,workdir=work";
+      CHECK(options.size() > 4096);
+      const Ran ran = place.plyfs({"mount", "-o", options, "mnt"});
+      INFO(ran.err);
+      REQUIRE(ran.exit_code == 0);
+      CHECK(content(place("mnt/same")) == "0");
+      CHECK(names_in(place("mnt/d")).size() == static_cast<std::size_t>(count));
+      const std::string last = std::to_string(count - 1);
+      CHECK(call::append(place("mnt/d/f" + last), "+") == "ok");
+      CHECK(content(place("mnt/d/f" + last)) == last + "+");
+      CHECK(call::unlink(place("mnt/same")) == "ok");
+      CHECK(call::stat(place("mnt/same")) == "ENOENT");
+      place.end();
+    }
+  });
+}
+
+TEST_CASE("501 layers are refused", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(many_layers(501));
+    const Ran ran =
+        place.plyfs({"mount", "-o", "lowerdir=" + layer_list(place.root(), 501), "mnt"});
+    CHECK(ran.exit_code == 1);
+    CHECK(std::count(ran.err.begin(), ran.err.end(), '\n') == 1);
+    CHECK_FALSE(is_mounted(place("mnt")));
+  });
+}
+
+}  // namespace
+}  // namespace plyfs::tests
