@@ -54,8 +54,7 @@ std::size_t NodeTable::KeyHash::operator()(const LinkKey& key) const {
 NodeTable::NodeTable(std::function<void(Node&)> release)
     : release_(std::move(release)), buckets_(kMinBuckets, nullptr) {}
 
-NodeTable::~NodeTable() {
-  // Unmounted with nodes still counted: the kernel sends no FORGET then.
+void NodeTable::clear() NO_THREAD_SAFETY_ANALYSIS {
   for (Dentry* dentry : buckets_) {
     while (dentry != nullptr) {
       Dentry* next = dentry->hash_next;
@@ -76,9 +75,10 @@ NodeTable::~NodeTable() {
       dentry = next;
     }
   }
+  buckets_.clear();
   if (root_ != nullptr) {
     release_(*root_);
-    delete root_;
+    delete std::exchange(root_, nullptr);
   }
 }
 

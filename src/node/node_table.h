@@ -63,9 +63,13 @@ class NodeTable {
  public:
   /// `release` is called, without the lock, for every node about to be freed (its descriptors).
   explicit NodeTable(std::function<void(Node&)> release);
-  ~NodeTable();
+  ~NodeTable() { clear(); }
   NodeTable(const NodeTable&) = delete;
   NodeTable& operator=(const NodeTable&) = delete;
+
+  /// Frees everything: after the unmount, when nodes are still counted because the kernel sends no
+  /// FORGET then. No other call may be under way or follow.
+  void clear();
 
   void make_root(NodeSeed seed);
   [[nodiscard]] Node& root() { return *root_; }

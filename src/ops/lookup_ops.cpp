@@ -47,7 +47,7 @@ FileSystem::FileSystem(Foundation foundation)
       listings_(kListingBytes),
       io_(f_.max_fds / 2) {}
 
-FileSystem::~FileSystem() = default;
+FileSystem::~FileSystem() { table_.clear(); }  // while the caches it releases to are alive
 
 Result<std::unique_ptr<FileSystem>> FileSystem::make(Foundation foundation) {
   std::unique_ptr<FileSystem> fs{new FileSystem{std::move(foundation)}};
