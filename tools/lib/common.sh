@@ -4,6 +4,9 @@
 # The top of the checkout. Scripts set it before sourcing when they know better.
 repository=${repository:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)}
 
+# Where useradd and runuser are; "su" without "-" leaves root with the caller's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
 # The user that stands for "somebody without privileges" when a script is started by root.
 readonly test_user=plyfs-test
 

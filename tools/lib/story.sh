@@ -108,8 +108,12 @@ whiteout_kind() {
   fi
 }
 
-# shellcheck disable=SC2010  # a glob would not ask the filesystem for the list of names
-hidden() { [[ ! -e $1 && ! -L $1 ]] && ! ls -A -- "${1%/*}" | grep -qxF -- "${1##*/}"; }
+# Neither found by its name nor among the names of its directory. An "ls" that fails proves nothing.
+hidden() {
+  local names
+  names=$(ls -A -- "${1%/*}") || return
+  [[ ! -e $1 && ! -L $1 && $'\n'$names$'\n' != *$'\n'"${1##*/}"$'\n'* ]]
+}
 hidden_but_in() { hidden "$1" && [[ -e $2 ]]; }
 same_text() { [[ $1 == "$2" ]]; }
 holds_only() { same_text "$(ls -A -- "$1")" "$2"; }
@@ -241,20 +245,23 @@ tell_of_a_program_inside() {
     tell "left out: this machine does not let $(id -un) have a user namespace"
     return
   fi
-  shows "unshare -Ur chroot merged /bin/sh -c 'cat /etc/debian_version; ls /'" \
-    unshare -Ur chroot "$merged" /bin/sh -c 'cat /etc/debian_version; ls /' | pack_lines
+  shows "unshare -Ur -R merged /bin/sh -c 'cat /etc/debian_version; ls /'" look_around_inside
   if [[ -x $merged/opt/hello/bin/hello ]]; then
-    shows "unshare -Ur chroot merged /opt/hello/bin/hello" \
-      unshare -Ur chroot "$merged" /opt/hello/bin/hello
+    shows "unshare -Ur -R merged /opt/hello/bin/hello" \
+      unshare -Ur -R "$merged" /opt/hello/bin/hello
   fi
 }
 
-# Title and first line as they are; the names that follow, one a line, as a paragraph.
+look_around_inside() {
+  unshare -Ur -R "$merged" /bin/sh -c 'cat /etc/debian_version; ls /' | pack_lines
+}
+
+# The first line as it is; the names that follow, one a line, as a paragraph.
 pack_lines() {
-  awk 'NR <= 2 { print; next }
-       length(line $1) > 86 { print "      " line; line = "" }
-       { line = line $1 "  " }
-       END { print "      " line }'
+  awk 'NR == 1 { print; next }
+       length(line) + length($0) > 84 { print line; line = "" }
+       { line = line (line == "" ? "" : "  ") $0 }
+       END { if (line != "") print line }'
 }
 
 tell_of_the_change() {
