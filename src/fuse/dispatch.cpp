@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "fuse/flusher.h"
 #include "fuse/raw_request.h"
 #include "fuse/reply.h"
 
@@ -121,7 +122,7 @@ void on_init(void* user_data, fuse_conn_info* connection) {
   const auto& dispatcher = *static_cast<Dispatcher*>(user_data);
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                     FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
-                    FUSE_CAP_DONT_MASK;
+                    FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR;
   if (dispatcher.writeback) {
     wanted |= FUSE_CAP_WRITEBACK_CACHE;
   }
@@ -282,8 +283,10 @@ void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
 void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t size, off_t offset,
               fuse_file_info* /*file*/) {
   serve(request, "write", id, nullptr, [&]() -> Status {
-    const std::size_t written = TRY(
-        filesystem(request).write(node_of(request, id), data, size, offset, privileged_write()));
+    const auto origin =
+        raw_request().from_page_cache ? ops::WriteOrigin::kPageCache : ops::WriteOrigin::kCaller;
+    const std::size_t written = TRY(filesystem(request).write(node_of(request, id), data, size,
+                                                              offset, privileged_write(), origin));
     (void)fuse_reply_write(request, written);
     return {};
   });
@@ -468,13 +471,23 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset,
   });
 }
 
-void on_lseek(fuse_req_t request, fuse_ino_t id, off_t offset, int whence,
-              fuse_file_info* /*file*/) {
+void answer_lseek(fuse_req_t request, fuse_ino_t id, off_t offset, int whence) {
   serve(request, "lseek", id, nullptr, [&]() -> Status {
     const std::int64_t found = TRY(filesystem(request).lseek(node_of(request, id), offset, whence));
     (void)fuse_reply_lseek(request, found);
     return {};
   });
+}
+
+void on_lseek(fuse_req_t request, fuse_ino_t id, off_t offset, int whence,
+              fuse_file_info* /*file*/) {
+  if (!dispatcher(request).writeback) {
+    answer_lseek(request, id, offset, whence);
+    return;
+  }
+  // Where data is, only the kernel's dirty pages may know: they are written back first.
+  dispatcher(request).flusher->after_writeback(id,
+                                               [=] { answer_lseek(request, id, offset, whence); });
 }
 
 void on_ioctl(fuse_req_t request, fuse_ino_t id, unsigned command, void* /*argument*/,

@@ -7,12 +7,15 @@
 
 namespace plyfs::fuse {
 
+class Flusher;
+
 /// What the callbacks get as their user data. Outlives the session.
 struct Dispatcher {
   ops::FileSystem* filesystem = nullptr;
   double timeout_s = 0;
   bool writeback = false;
   bool acl = false;
+  Flusher* flusher = nullptr;  ///< while the session serves
 };
 
 const fuse_lowlevel_ops& callbacks();

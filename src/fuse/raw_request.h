@@ -10,10 +10,14 @@ struct RawRequest {
   std::uint32_t opcode = 0;
   std::uint32_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
   bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
+  bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool unnamed = false;             ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };
 
 /// Of the request being served by the calling thread.
 RawRequest& raw_request();
+
+/// The clone of /dev/fuse whose request the calling thread serves: its reply must leave there.
+int& thread_device();
 
 }  // namespace plyfs::fuse

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "fuse/flusher.h"
 #include "fuse/raw_request.h"
 #include "sys/creds.h"
 #include "sys/fuse_device.h"
@@ -18,9 +19,6 @@ namespace {
 constexpr std::size_t kBufferBytes = 1024 * 1024 + 8192;  // the largest WRITE and its headers
 constexpr std::uint32_t kWantedInitFlags = FUSE_HANDLE_KILLPRIV_V2;
 constexpr std::uint32_t kUnwantedInitFlags = FUSE_HANDLE_KILLPRIV;
-
-/// Replies leave through the queue that their request came from.
-thread_local int thread_device = -1;
 
 long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   RawRequest& raw = raw_request();
@@ -37,7 +35,7 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
     std::memcpy(reply, &flags, sizeof flags);
     raw.opcode = 0;
   }
-  const long written = sys::write_message(thread_device, parts, count);
+  const long written = sys::write_message(thread_device(), parts, count);
   return written;
 }
 
@@ -69,6 +67,8 @@ void inspect(std::vector<char>& message, std::size_t size) {
     case FUSE_WRITE:
       raw.kill_suid_sgid =
           (body_of<fuse_write_in>(message, size).write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+      raw.from_page_cache =
+          (body_of<fuse_write_in>(message, size).write_flags & FUSE_WRITE_CACHE) != 0;
       break;
     case FUSE_SETATTR:
       raw.kill_suid_sgid =
@@ -92,8 +92,13 @@ RawRequest& raw_request() {
   return request;
 }
 
-Session::Session(SessionOptions options, fuse_session* session)
-    : options_(std::move(options)), session_(session) {}
+int& thread_device() {
+  thread_local int device = -1;
+  return device;
+}
+
+Session::Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher)
+    : options_(std::move(options)), session_(session), dispatcher_(dispatcher) {}
 
 Session::~Session() {
   if (mounted_) {
@@ -117,7 +122,7 @@ Result<std::unique_ptr<Session>> Session::make(SessionOptions options, Dispatche
   if (session == nullptr) {
     return Errno{EINVAL};
   }
-  std::unique_ptr<Session> made{new Session{std::move(options), session}};
+  std::unique_ptr<Session> made{new Session{std::move(options), session, dispatcher}};
   made->wake_ = TRY(sys::make_event());
   return made;
 }
@@ -164,9 +169,9 @@ Session::Served Session::serve_one(int device, std::vector<char>& buffer) {
 
 void Session::work(sys::UniqueFd device) {
   sys::detach_thread_fs();
-  thread_device = device.borrow().get();
+  thread_device() = device.borrow().get();
   std::vector<char> buffer(kBufferBytes);
-  while (serve_one(thread_device, buffer) != Served::kEnd) {
+  while (serve_one(thread_device(), buffer) != Served::kEnd) {
   }
 }
 
@@ -174,16 +179,18 @@ Status Session::serve(const std::function<void()>& ready) {
   // The first message is INIT, and libfuse keeps what it says without a lock.
   {
     std::vector<char> buffer(kBufferBytes);
-    thread_device = fuse_session_fd(session_);
+    thread_device() = fuse_session_fd(session_);
     Served first = Served::kNothing;
     while (first == Served::kNothing) {
-      first = serve_one(thread_device, buffer);
+      first = serve_one(thread_device(), buffer);
     }
     if (first == Served::kEnd) {
       return Errno{ENODEV};
     }
   }
   ready();
+  Flusher flusher{session_};
+  dispatcher_.flusher = &flusher;
   std::vector<std::thread> workers;
   std::atomic<unsigned> running{0};
   {
@@ -214,6 +221,7 @@ Status Session::serve(const std::function<void()>& ready) {
   for (std::thread& worker : workers) {
     worker.join();
   }
+  dispatcher_.flusher = nullptr;
   return {};
 }
 

@@ -38,7 +38,7 @@ class Session {
   void stop();
 
  private:
-  Session(SessionOptions options, fuse_session* session);
+  Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
   enum class Served : std::uint8_t { kRequest, kNothing, kEnd };
   Served serve_one(int device, std::vector<char>& buffer);
   void work(sys::UniqueFd device);
@@ -46,6 +46,7 @@ class Session {
 
   const SessionOptions options_;
   fuse_session* session_;
+  Dispatcher& dispatcher_;
   sys::UniqueFd wake_;  ///< eventfd: stop() or the last worker's end
   bool mounted_ = false;
 };

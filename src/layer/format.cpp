@@ -24,6 +24,9 @@ std::string_view overlay_prefix_of(std::string_view name) {
   if (name.starts_with(kUserPrefix)) {
     return kUserPrefix;
   }
+  if (name.starts_with(kFuseOverlayfsPrefix)) {
+    return kFuseOverlayfsPrefix;
+  }
   return {};
 }
 
@@ -43,16 +46,13 @@ std::string aufs_whiteout_name(std::string_view name) {
 NameClass classify_stored(std::string_view stored) {
   const std::string_view prefix = overlay_prefix_of(stored);
   if (prefix.empty()) {
-    return stored.starts_with(kFuseOverlayfsPrefix) ? NameClass::kPrivate : NameClass::kPlain;
+    return NameClass::kPlain;
   }
   return stored.substr(prefix.size()).starts_with(kEscape) ? NameClass::kEscaped
                                                            : NameClass::kPrivate;
 }
 
 std::string stored_name(std::string_view user_name) {
-  if (user_name.starts_with(kFuseOverlayfsPrefix)) {
-    return {};
-  }
   std::string stored{user_name};
   const std::string_view prefix = overlay_prefix_of(user_name);
   if (!prefix.empty()) {

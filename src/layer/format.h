@@ -46,7 +46,7 @@ std::string aufs_whiteout_name(std::string_view name);
 /// (`trusted.overlay.overlay.X`), so they never act as marks; unescaped ones are invisible.
 enum class NameClass : unsigned char { kPlain, kEscaped, kPrivate };
 NameClass classify_stored(std::string_view stored);
-/// Name to store for a user's name; empty when users may not have it (fuse-overlayfs's marks).
+/// Name to store for a user's name.
 std::string stored_name(std::string_view user_name);
 /// Name to show for a kEscaped stored name.
 std::string shown_name(std::string_view stored);

@@ -88,8 +88,7 @@ bool AufsHint::count_lookup() {
   return false;
 }
 
-Result<Probe> probe(sys::BorrowedFd directory, const char* name, XattrWhiteouts xwhiteouts,
-                    AufsHint& hint) {
+Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint) {
   Probe result;
   if (is_aufs_name(name)) {
     return result;
@@ -109,8 +108,8 @@ Result<Probe> probe(sys::BorrowedFd directory, const char* name, XattrWhiteouts 
     result.verdict = Verdict::kWhiteout;
     return result;
   }
-  if (xwhiteouts == XattrWhiteouts::kMayBe && result.stat.is_regular() &&
-      result.stat.size_bytes == 0 && TRY(is_xattr_whiteout({directory, name}))) {
+  if (result.stat.is_regular() && result.stat.size_bytes == 0 &&
+      TRY(is_xattr_whiteout({directory, name}))) {
     result.verdict = Verdict::kWhiteout;
     return result;
   }

@@ -40,12 +40,11 @@ class AufsHint {
   std::atomic<std::uint8_t> value_{0};
 };
 
-enum class XattrWhiteouts : std::uint8_t { kNo, kMayBe };
-
 /// Probes `name` in `directory`. Errors other than absence are returned, never taken for absence.
+/// An empty file is asked for a whiteout xattr also where its directory is not marked opaque=x: the
+/// kernel's lookup does the same (its listing does not).
 /// A name that is itself a `.wh.` marker is absent: markers are never shown.
-Result<Probe> probe(sys::BorrowedFd directory, const char* name, XattrWhiteouts xwhiteouts,
-                    AufsHint& hint);
+Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint);
 
 /// Whether `directory` holds `.wh..wh..opq`.
 Result<bool> has_aufs_opaque(sys::BorrowedFd directory, AufsHint& hint);

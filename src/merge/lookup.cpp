@@ -24,7 +24,6 @@ struct Lookup::Candidate {
   layer::LayerIndex layer;
   DirectoryPart* parent;  ///< null while walking an absolute redirect
   layer::AufsHint* hint;
-  bool xwhiteouts;
   bool impure;
   std::string parent_path;  ///< filled when `explicit_path`
   bool explicit_path;
@@ -77,10 +76,7 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
         TRY(sys::stat_object({stack_[candidate.layer].covered->directory.borrow(), ""}));
     return accept_directory(search, candidate, stat, false);
   }
-  const auto probed = TRY(layer::probe(
-      candidate.dir, candidate.name,
-      candidate.xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
-      *candidate.hint));
+  const auto probed = TRY(layer::probe(candidate.dir, candidate.name, *candidate.hint));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
       return Next::kDeeper;
@@ -215,11 +211,15 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name,
     const sys::FdPin dir = TRY(parent.open_part(index));
     const bool bottom = index + 1 == parts.size() && part.layer + 1 == stack_.size();
     const bool needs_path = search.renamed || search.wants_data;
-    Candidate candidate{dir->borrow(),      search.name.c_str(),
-                        part.layer,         &part,
-                        &part.aufs,         part.xwhiteouts.load(),
-                        part.impure.load(), needs_path ? parent.part_path(index) : std::string{},
-                        search.renamed,     bottom};
+    Candidate candidate{dir->borrow(),
+                        search.name.c_str(),
+                        part.layer,
+                        &part,
+                        &part.aufs,
+                        part.impure.load(),
+                        needs_path ? parent.part_path(index) : std::string{},
+                        search.renamed,
+                        bottom};
     const std::string held_name = search.renamed ? search.name : std::string{};
     if (search.renamed) {
       candidate.name = held_name.c_str();
@@ -232,9 +232,6 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name,
       TRY(follow_absolute(search, part.layer));
       break;
     }
-  }
-  if (search.wants_data && !search.result.data && search.absolute.empty() == false) {
-    return Errno{EIO};
   }
   if (search.wants_data && !search.result.data) {
     return Errno{EIO};
@@ -266,20 +263,16 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
   sys::BorrowedFd current = stack_[layer].root.borrow();
   std::string path;
   bool stop_after = false;
-  bool xwhiteouts = false;
   layer::AufsHint hint;
   const bool bottom = layer + 1 == stack_.size();
   for (std::size_t i = 0; i < components.size(); ++i) {
     const char* name = components[i].c_str();
     if (i + 1 == components.size()) {
-      Candidate candidate{current,    name, layer, nullptr, &hint,
-                          xwhiteouts, true, path,  true,    bottom};
+      Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom};
       const Next next = TRY(accept(search, std::move(candidate)));
       return stop_after ? Next::kStop : next;
     }
-    const auto probed = TRY(layer::probe(
-        current, name, xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
-        hint));
+    const auto probed = TRY(layer::probe(current, name, hint));
     if (probed.verdict == layer::Verdict::kAbsent) {
       return Next::kDeeper;
     }
@@ -291,7 +284,6 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     held = TRY(sys::open_directory_at(current, name));
     current = held.borrow();
     hint = layer::AufsHint{};
-    xwhiteouts = marks.xwhiteouts;
     stop_after = stop_after || marks.opaque || probed.hides_lower ||
                  TRY(layer::has_aufs_opaque(current, hint));
     path = path.empty() ? components[i] : path + '/' + components[i];
@@ -319,16 +311,12 @@ Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name,
       continue;
     }
     const sys::FdPin dir = TRY(parent.open_part(index));
-    Candidate candidate{dir->borrow(),          name,  part.layer, &part, &part.aufs,
-                        part.xwhiteouts.load(), false, {},         false, true};
+    Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs, false, {}, false, true};
     DirectoryPart covered;
     if (TRY(mark_boundary(candidate, covered))) {
       return true;
     }
-    const auto probed = TRY(layer::probe(
-        dir->borrow(), name,
-        candidate.xwhiteouts ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
-        part.aufs));
+    const auto probed = TRY(layer::probe(dir->borrow(), name, part.aufs));
     if (probed.verdict != layer::Verdict::kAbsent) {
       return probed.verdict == layer::Verdict::kObject;
     }

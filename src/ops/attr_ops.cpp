@@ -124,6 +124,7 @@ Result<FileStat> FileSystem::setattr(Node& node, const AttrChange& change) {
   } else {
     TRY(ensure_upper(node, Want::kMetadata));
   }
+  const node::CopyUpLock serial{locks_, node};  // see write() of the page cache
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   TRY(apply(object, node, change));

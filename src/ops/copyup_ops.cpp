@@ -203,6 +203,18 @@ Status FileSystem::write_nlink(sys::ObjectRef object, std::int64_t union_nlink,
       object, layer::mark_name(*f_.engine->policy().marks, layer::Mark::kNlink), value, 0);
 }
 
+/// A metadata-only copy that gets another name says where its data is.
+Status FileSystem::write_redirect(Node& node, sys::ObjectRef object) {
+  const auto& marks = f_.engine->policy().marks;
+  if (!node.metacopy.load() || !marks) {
+    return {};
+  }
+  const auto data = table_.extra_of(node).data;
+  return data ? f_.writer->set_xattr(object, layer::mark_name(*marks, layer::Mark::kRedirect),
+                                     '/' + data->path, 0)
+              : Status{};
+}
+
 Status FileSystem::mark_impure(const UpperPlace& place) {
   const auto& marks = f_.engine->policy().marks;
   if (!marks || place.part->impure.load()) {

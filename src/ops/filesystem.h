@@ -69,6 +69,8 @@ class DirectorySink {
 enum class Plus : std::uint8_t { kNo, kYes };
 enum class SyncKind : std::uint8_t { kAll, kData };
 enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
+/// kPageCache: the kernel writes back what it has cached; it keeps the times itself.
+enum class WriteOrigin : std::uint8_t { kCaller, kPageCache };
 
 /// Thread-safe: any verb from any thread. Nodes passed in are kept alive by the kernel's lookups.
 /// Errors of every mutating verb: EROFS without an upper layer; otherwise as POSIX, or as the
@@ -108,7 +110,7 @@ class FileSystem {
   Result<std::size_t> read(node::Node& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
   Result<std::size_t> write(node::Node& node, const void* buffer, std::size_t size_bytes,
-                            std::int64_t offset, PrivilegedWrite privileged);
+                            std::int64_t offset, PrivilegedWrite privileged, WriteOrigin origin);
   Status fallocate(node::Node& node, int mode, std::int64_t offset, std::int64_t size_bytes,
                    PrivilegedWrite privileged);
   Result<std::size_t> copy_file_range(node::Node& from, std::int64_t from_offset, node::Node& to,
@@ -245,6 +247,7 @@ class FileSystem {
   Status ensure_directory_upper(node::Node& directory);
   Status copy_up_directory(node::Node& directory, node::Node& parent);
   Status mark_impure(const UpperPlace& place);
+  Status write_redirect(node::Node& node, sys::ObjectRef object);
   Status write_nlink(sys::ObjectRef object, std::int64_t union_nlink, std::int64_t upper_nlink);
 
   // I/O

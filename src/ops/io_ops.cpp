@@ -102,9 +102,21 @@ Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_
 }
 
 Result<std::size_t> FileSystem::write(Node& node, const void* buffer, std::size_t size_bytes,
-                                      std::int64_t offset, PrivilegedWrite privileged) {
+                                      std::int64_t offset, PrivilegedWrite privileged,
+                                      WriteOrigin origin) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
+  if (origin == WriteOrigin::kPageCache) {
+    // The times of cached writes come by SETATTR, which may overtake the data: the write itself
+    // must not move them. The lock keeps such a SETATTR from falling in between.
+    const node::CopyUpLock lock{locks_, node};
+    const FileStat before = TRY(sys::stat_object({file->borrow(), ""}));
+    const std::size_t written =
+        TRY(f_.writer->write_at(file->borrow(), buffer, size_bytes, offset));
+    TRY(f_.writer->change_times({file->borrow(), ""}, {},
+                                {TimeChange::Kind::kValue, before.mtime}));
+    return written;
+  }
   const std::size_t written = TRY(f_.writer->write_at(file->borrow(), buffer, size_bytes, offset));
   if (privileged == PrivilegedWrite::kKillSuid) {
     TRY(kill_privileges({file->borrow(), ""}));

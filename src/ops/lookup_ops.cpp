@@ -293,10 +293,7 @@ Result<FileSystem::UpperPlace> FileSystem::upper_place(Node& directory) {
 }
 
 Result<FileSystem::UpperState> FileSystem::upper_state(const UpperPlace& place, const char* name) {
-  const auto probed = TRY(layer::probe(
-      place.fd->borrow(), name,
-      place.part->xwhiteouts.load() ? layer::XattrWhiteouts::kMayBe : layer::XattrWhiteouts::kNo,
-      place.part->aufs));
+  const auto probed = TRY(layer::probe(place.fd->borrow(), name, place.part->aufs));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
       return UpperState::kAbsent;

@@ -178,10 +178,6 @@ Status FileSystem::rmdir(Node& parent, const char* name) {
 Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
   TRY(check_new_name(name));
   TRY(ensure_upper(node, Want::kMetadata));
-  if (node.metacopy.load()) {
-    // Under two names the data below could not be found by name: bring it up.
-    TRY(ensure_upper(node, Want::kData));
-  }
   {
     SharedLock tree{locks_.tree};
     TRY(ensure_directory_upper(new_parent));
@@ -216,6 +212,7 @@ Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
       if (indexed) {
         TRY(before_link_change(node, union_nlink));
       }
+      TRY(write_redirect(node, source));
       const FileStat before = TRY(sys::stat_object(source));
       if (indexed || f_.stack.shown_ino(layer::kUpper, before.dev, before.ino) != node.ino()) {
         TRY(mark_impure(place));

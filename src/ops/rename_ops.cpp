@@ -204,7 +204,6 @@ Status FileSystem::clear_target(RenameSide& to) {
 /// Marks that the moved object needs at its new place, put on before it moves: there they say what
 /// is true already.
 Status FileSystem::prepare_move(RenameSide& moved, const RenameSide& target) {
-  const auto& marks = f_.engine->policy().marks;
   if (moved.node->is_directory()) {
     TRY(prepare_directory_move(*moved.node, moved.place, moved.name,
                                target.lower || target.state == UpperState::kWhiteout));
@@ -213,20 +212,13 @@ Status FileSystem::prepare_move(RenameSide& moved, const RenameSide& target) {
     }
     return {};
   }
-  if (moved.node->metacopy.load() && marks) {
-    const auto data = table_.extra_of(*moved.node).data;
-    if (data) {
-      TRY(f_.writer->set_xattr({moved.place.fd->borrow(), moved.name},
-                               layer::mark_name(*marks, layer::Mark::kRedirect), '/' + data->path,
-                               0));
-    }
-  }
   if (moved.state == UpperState::kAbsent) {
     // A name of an indexed file that only the lower layer has.
     TRY(link_up(*moved.node, moved.place, moved.name));
     moved.state = UpperState::kObject;
     table_.set_name_upper(*moved.parent, moved.name);
   }
+  TRY(write_redirect(*moved.node, {moved.place.fd->borrow(), moved.name}));
   const FileStat stat = TRY(sys::stat_object({moved.place.fd->borrow(), moved.name}));
   if (moved.node->metacopy.load() ||
       f_.stack.shown_ino(layer::kUpper, stat.dev, stat.ino) != moved.node->ino()) {

@@ -10,15 +10,18 @@ namespace plyfs::ops {
 
 using node::Node;
 
+namespace {
+
+constexpr const char* kAclPrefix = "system.posix_acl_";
+
+}  // namespace
+
 Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* value,
                                          std::size_t size_bytes) {
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
   }
   const std::string stored = layer::stored_name(name);
-  if (stored.empty()) {
-    return Errno{ENODATA};
-  }
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   return sys::get_xattr_raw(object, stored.c_str(), value, size_bytes);
@@ -54,9 +57,6 @@ Status FileSystem::setxattr(Node& node, const char* name, std::string_view value
     return Errno{EOPNOTSUPP};
   }
   const std::string stored = layer::stored_name(name);
-  if (stored.empty()) {
-    return Errno{EPERM};
-  }
   if (stored.size() > 255) {
     return Errno{EOPNOTSUPP};
   }
@@ -72,14 +72,15 @@ Status FileSystem::removexattr(Node& node, const char* name) {
     return Errno{EOPNOTSUPP};
   }
   const std::string stored = layer::stored_name(name);
-  if (stored.empty()) {
-    return Errno{ENODATA};
-  }
   {
     // Nothing is copied up for the removal of what is not there.
     Located located{*this};
     const sys::ObjectRef object = TRY(located.find(node));
-    (void)TRY(sys::get_xattr_raw(object, stored.c_str(), nullptr, 0));
+    const auto present = sys::get_xattr_raw(object, stored.c_str(), nullptr, 0);
+    if (!present && present.error() == ENODATA && stored.starts_with(kAclPrefix)) {
+      return {};  // removing an ACL that is not there succeeds (acl(5), vfs_remove_acl)
+    }
+    (void)TRY(Result<std::size_t>{present});
   }
   TRY(ensure_upper(node, Want::kMetadata));
   Located located{*this};

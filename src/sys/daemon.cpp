@@ -46,16 +46,20 @@ Daemon::Report wait_for(pid_t child, BorrowedFd pipe) {
   if (!bytes.empty()) {
     report.exit_code = static_cast<unsigned char>(bytes[0]);
     report.message = bytes.substr(1);
-    return report;
+    if (report.exit_code == 0) {
+      return report;
+    }
   }
-  report.lost = true;
+  report.lost = bytes.empty();
+  // A daemon that failed lets go of the layers before the command returns: the caller may remove
+  // or mount them at once.
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) {
       return report;
     }
   }
-  if (WIFSIGNALED(status)) {
+  if (report.lost && WIFSIGNALED(status)) {
     report.signal = WTERMSIG(status);
   }
   return report;
