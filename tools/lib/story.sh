@@ -7,7 +7,8 @@
 #   --examples  the example layers; used when no DIR is given
 #   --prefix    what to put before a command so that it runs as this user (for the closing hint)
 #   DIR...      mount these instead, the first is the topmost
-set -euo pipefail
+set -eEuo pipefail
+trap 'echo "quickstart: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -26,7 +27,7 @@ changed='' deleted='' # paths below the merged root, with a leading slash
 chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 tell() { printf '%s\n' "$*" | fold -s -w 94 | sed 's/^/  /; s/ *$//'; }
 row() { printf '  %-8s  %-*s  %s%s%s\n' "$1" "$path_width" "$2" "$dim" "$3" "$plain"; }
-indented() { sed 's/^/      /' | cut -c -100; }
+indented() { fold -s -w 94 | sed 's/^/      /; s/ *$//'; }
 
 # Runs a command on the mount, its output in $room/output. A command that waits for a hung mount
 # cannot be killed, so at the limit the daemon is: the command then gets an error.
@@ -120,7 +121,7 @@ holds_only() { same_text "$(ls -A -- "$1")" "$2"; }
 is_empty_directory() { [[ -d $1 ]] && holds_only "$1" ''; }
 no_marks_in() { [[ -z $(find "$@" -maxdepth 3 -name '.wh.*' 2>/dev/null) ]]; }
 append_line() { echo "$added_line" >>"$1"; }
-ends_with_added_line() { [[ $(tail -n 1 -- "$1") == "$added_line" ]]; }
+ends_with_added_line() { tail -c "$((${#added_line} + 1))" -- "$1" | cmp - <(echo "$added_line"); }
 list_upper() {
   (cd "$upper" && find . -mindepth 1 -printf '%M %6s  %P\n' | sort -k 3 | head -n 20)
 }
@@ -135,25 +136,26 @@ mount_command() {
   mounting+=(--upper "$upper" --work "$work" "$merged")
 }
 
-# Whoever was started with the mountpoint as an argument of its own.
-kill_daemon() {
+# The processes that were started with the mountpoint as an argument of its own.
+daemons() {
   local file
-  grep -lsxzF -- "$merged" /proc/[0-9]*/cmdline | while IFS= read -r file; do
+  # grep also complains of processes that end while it looks; that is no error here.
+  { grep -lsxzF -- "$merged" /proc/[0-9]*/cmdline || true; } | while IFS= read -r file; do
     file=${file#/proc/}
-    [[ ${file%%/*} == "$$" ]] || kill -KILL "${file%%/*}" 2>/dev/null || true
+    [[ ${file%%/*} == "$$" ]] || echo "${file%%/*}"
   done
 }
 
-# The background process inherits a lock on this file and so tells, by ending, that it has ended.
+kill_daemon() {
+  local pid
+  for pid in $(daemons); do kill -KILL "$pid" 2>/dev/null || true; done
+}
+
 mount_it() {
-  local lease
-  exec {lease}>"$room/lease"
-  flock "$lease"
   if ! limited "${mounting[@]}"; then
     indented <"$room/output" >&2
     fail "plyfs could not mount"
   fi
-  exec {lease}>&-
   mountpoint -q "$merged" || fail "plyfs said that it had mounted, but $merged is no mount"
 }
 
@@ -161,9 +163,16 @@ unmount() {
   if is_root; then umount "$@" "$merged"; else fusermount3 -u ${1:+-z} "$merged"; fi
 }
 
+# Also waits for the daemon's end: then all is written, and the upper is free for the next mount.
 unmount_it() {
+  local pids pid
+  pids=$(daemons)
   unmount || fail "$merged could not be unmounted"
-  timeout "$limit_s" flock "$room/lease" true || fail "plyfs did not end after the unmounting"
+  for pid in $pids; do
+    timeout "$limit_s" tail --pid="$pid" -s 0.05 -f /dev/null ||
+      fail "plyfs (process $pid) did not end after the unmounting; does another mount namespace" \
+        "still hold the mount? grep -l $merged /proc/[0-9]*/mountinfo"
+  done
 }
 
 on_exit() {
@@ -171,7 +180,7 @@ on_exit() {
   if [[ -n $merged ]] && mountpoint -q "$merged" 2>/dev/null; then
     unmount 2>/dev/null || unmount -l 2>/dev/null || true
   fi
-  rm -f "$room/output" "$room/lease"
+  rm -f "$room/output"
   ((code == 0)) || echo "What was written is left in $room" >&2
 }
 
