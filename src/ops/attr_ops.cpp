@@ -76,21 +76,32 @@ Status FileSystem::kill_privileges(sys::ObjectRef object) {
   return {};
 }
 
+Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& change) {
+  layer::UpperWriter& writer = *f_.writer;
+  const FileStat before = TRY(sys::stat_object(object));
+  if (sys::FdPin open = io_.find({&node, 2})) {
+    TRY(writer.resize(open->borrow(), *change.size_bytes));
+  } else {
+    auto file = open_upper(node, sys::Access::kReadWrite);
+    TRY(file ? writer.resize(file->borrow(), *change.size_bytes)
+             : writer.resize_object(object, *change.size_bytes));
+  }
+  if (before.size_bytes == *change.size_bytes && change.mtime.kind == TimeChange::Kind::kOmit) {
+    // truncate(2) to the present size leaves mtime alone, ftruncate(2) does not.
+    TRY(writer.change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
+  }
+  const Status removed = writer.remove_xattr(object, kCapability);
+  if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
+      removed.error() != EPERM) {
+    return removed;
+  }
+  return {};
+}
+
 Status FileSystem::apply(sys::ObjectRef object, Node& node, const AttrChange& change) {
   layer::UpperWriter& writer = *f_.writer;
   if (change.size_bytes) {
-    if (sys::FdPin open = io_.find({&node, 2})) {
-      TRY(writer.resize(open->borrow(), *change.size_bytes));
-    } else {
-      auto file = open_upper(node, sys::Access::kReadWrite);
-      TRY(file ? writer.resize(file->borrow(), *change.size_bytes)
-               : writer.resize_object(object, *change.size_bytes));
-    }
-    const Status removed = writer.remove_xattr(object, kCapability);
-    if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
-        removed.error() != EPERM) {
-      return removed;
-    }
+    TRY(resize(object, node, change));
   }
   if (change.uid || change.gid) {
     uid_t uid = static_cast<uid_t>(-1);

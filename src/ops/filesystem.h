@@ -171,6 +171,7 @@ class FileSystem {
   FileStat view(node::Node& node, const FileStat& disk);
   FileStat view_locked(node::Node& node, const FileStat& disk);
   Result<FileStat> stat_node(node::Node& node);
+  Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
   Status apply(sys::ObjectRef object, node::Node& node, const AttrChange& change);
   Status kill_privileges(sys::ObjectRef object);
 
@@ -184,6 +185,8 @@ class FileSystem {
                          merge::Resolution& resolution, node::NodeSeed& seed);
   Status seed_upper_link(node::NodeDirectory& parent, const char* name,
                          merge::Resolution& resolution, node::NodeSeed& seed);
+  Result<bool> is_origin(node::NodeDirectory& parent, const char* name,
+                         const merge::Resolution& below, const std::string& origin);
   Result<node::NodeRef> child(node::Node& parent, const char* name);
   Result<UpperPlace> upper_place(node::Node& directory);
   Result<UpperState> upper_state(const UpperPlace& place, const char* name);

@@ -261,7 +261,7 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
   // The count may be relative to the lower inode: ask what lies below this name.
   std::int64_t lower_nlink = 0;
   const auto below = lookup_.find(parent, name, 1);
-  if (below && below->found && !below->stat.is_directory()) {
+  if (below && below->found && TRY(is_origin(parent, name, *below, *origin))) {
     lower_nlink = static_cast<std::int64_t>(below->stat.nlink);
     seed.lower_key = node::LinkKey{below->stat.dev, below->stat.ino};
   }
@@ -269,6 +269,18 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
                                     static_cast<std::int64_t>(resolution.stat.nlink), lower_nlink);
   seed.index_name = std::move(index_name);
   return {};
+}
+
+/// Whether what lies below is the file that an upper file was copied from.
+Result<bool> FileSystem::is_origin(NodeDirectory& parent, const char* name,
+                                   const merge::Resolution& below, const std::string& origin) {
+  std::size_t index = 1;
+  while (parent.parts()[index].layer != below.layer) {
+    ++index;
+  }
+  const sys::FdPin dir = TRY(parent.open_part(index));
+  const auto encoded = TRY(layer::encode_origin(f_.stack[below.layer], {dir->borrow(), name}));
+  return encoded && *encoded == origin;
 }
 
 Result<NodeRef> FileSystem::child(Node& parent, const char* name) {

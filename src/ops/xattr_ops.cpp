@@ -77,8 +77,9 @@ Status FileSystem::removexattr(Node& node, const char* name) {
     Located located{*this};
     const sys::ObjectRef object = TRY(located.find(node));
     const auto present = sys::get_xattr_raw(object, stored.c_str(), nullptr, 0);
-    if (!present && present.error() == ENODATA && stored.starts_with(kAclPrefix)) {
-      return {};  // removing an ACL that is not there succeeds (acl(5), vfs_remove_acl)
+    if (!present && present.error() == ENODATA && node.in_upper() &&
+        stored.starts_with(kAclPrefix)) {
+      return {};  // the VFS removes an ACL that is not there (kernel overlayfs: in the upper only)
     }
     (void)TRY(Result<std::size_t>{present});
   }

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -206,6 +207,30 @@ int run_all(const Arguments& arguments) {
 }  // namespace
 }  // namespace plyfs::difftest
 
+namespace {
+
+/// Kernel overlayfs refuses redirects of more than 256 bytes with EXDEV; plyfs has no such limit.
+/// The module's parameter is lifted while the test runs (where it may be: as root).
+class LongRedirects {
+ public:
+  LongRedirects() {
+    std::ifstream{kParameter} >> before_;
+    if (!before_.empty()) set("4096");
+  }
+  ~LongRedirects() {
+    if (!before_.empty()) set(before_);
+  }
+  LongRedirects(const LongRedirects&) = delete;
+  LongRedirects& operator=(const LongRedirects&) = delete;
+
+ private:
+  static constexpr const char* kParameter = "/sys/module/overlay/parameters/redirect_max";
+  static void set(const std::string& value) { std::ofstream{kParameter} << value; }
+  std::string before_;
+};
+
+}  // namespace
+
 int main(int argc, char** argv) {
   plyfs::difftest::Arguments arguments;
   CLI::App app{"Random operations on plyfs and on kernel overlayfs over the same layers"};
@@ -231,5 +256,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "plyfs-difftest: --plyfs or --reference-only is needed\n");
     return 2;
   }
+  const LongRedirects lifted;
   return plyfs::difftest::run_all(arguments);
 }

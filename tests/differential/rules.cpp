@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,11 +20,39 @@ struct Rule {
 };
 
 const std::vector<Rule>& rules() {
-  static const std::vector<Rule> kRules = {};
+  static const std::vector<Rule> kRules = {
+      {"removed-file-change",
+       "overlayfs fails with EEXIST to copy up a removed lower file of mode suid (Linux 6.18)",
+       [](const Operation& op, const OpResult& reference, const OpResult& subject) {
+         const bool changes = op.kind == OpKind::kFchmod || op.kind == OpKind::kFchown ||
+                              op.kind == OpKind::kFutimens || op.kind == OpKind::kFsetxattr;
+         return changes && reference.error == EEXIST && subject.error == 0;
+       }},
+  };
   return kRules;
 }
 
 }  // namespace
+
+bool never_reaches_server(const Operation& op, const Side& reference, ZeroRange zero_range) {
+  switch (op.kind) {
+    case OpKind::kSeek: {
+      // The kernel's FUSE client answers SEEK_DATA and SEEK_HOLE on directories itself.
+      struct stat attributes {};
+      return (op.flags == SEEK_DATA || op.flags == SEEK_HOLE) && reference.slot(op.slot) >= 0 &&
+             ::fstat(reference.slot(op.slot), &attributes) == 0 && S_ISDIR(attributes.st_mode);
+    }
+    case OpKind::kChown:
+    case OpKind::kFchown:
+      // chown(-1, -1) still clears suid and sgid, but the client sends nothing.
+      return op.uid == static_cast<uid_t>(-1) && op.gid == static_cast<gid_t>(-1);
+    case OpKind::kFallocate:
+      // The client moves mtime before it asks, also when the answer is EOPNOTSUPP.
+      return zero_range == ZeroRange::kUnsupported && (op.flags & FALLOC_FL_ZERO_RANGE) != 0;
+    default:
+      return false;
+  }
+}
 
 bool breaks_reference(const Operation& op, const Side& reference) {
   // removed-object-change: changing a removed lower directory or special file through a descriptor

@@ -16,6 +16,12 @@ namespace plyfs::difftest {
 /// Whether a rule excuses this difference between the results of one operation.
 bool excused(const Operation& operation, const OpResult& reference, const OpResult& subject);
 
+enum class ZeroRange : std::uint8_t { kSupported, kUnsupported };
+
+/// Whether the kernel's FUSE client answers the operation in its own way, without asking the server
+/// (chapter "Non-standard behaviour"). It is then left out on both sides.
+bool never_reaches_server(const Operation& operation, const Side& reference, ZeroRange zero_range);
+
 /// Whether the operation would bring the reference itself into a state that is no oracle any more.
 /// It is then left out on both sides.
 bool breaks_reference(const Operation& operation, const Side& reference);

@@ -1,7 +1,9 @@
 #include "session.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -42,6 +44,10 @@ class Session {
         trace_(trace) {}
 
   Found run() {
+    struct statfs filesystem {};
+    const bool tmpfs =
+        ::statfs(base_.c_str(), &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
+    zero_range_ = tmpfs ? ZeroRange::kUnsupported : ZeroRange::kSupported;
     RETURN_IF_FOUND(prepare());
     RETURN_IF_FOUND(run_prelude());
     const TreeDump lower = dump_directory(base_ + "/lower");
@@ -58,6 +64,8 @@ class Session {
   }
 
  private:
+  ZeroRange zero_range_ = ZeroRange::kSupported;
+
   static TreeRules exact() { return {nullptr, InodeNumbers::kSame}; }
   [[nodiscard]] TreeRules exact_as_promised() const {
     const bool all = drivers_.promise == InodeNumbers::kSame;
@@ -181,6 +189,7 @@ class Session {
     if (op.kind == OpKind::kRemount) return remount("after a remount");
     if (op.kind == OpKind::kDropCaches) return drop_caches();
     if (breaks_reference(op, reference_)) return std::nullopt;
+    if (never_reaches_server(op, reference_, zero_range_)) return std::nullopt;
     const ino_t before = inode_of(op);
     const timespec begin = Timeline::now();
     const OpResult reference = execute(op, reference_);

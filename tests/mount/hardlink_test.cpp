@@ -185,6 +185,10 @@ TEST_CASE("st_ino is constant across copy-up, rename and remount", "[hardlink][i
     if (system.redirect) {
       move("merged", "m2");
     }
+    if (!is_root()) {  // user xattrs, which tell the origin, do not exist on these
+      numbers.erase("l");
+      numbers.erase("p");
+    }
     stack.remount();
     check();
   });

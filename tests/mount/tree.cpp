@@ -268,6 +268,14 @@ std::string upper_line(const std::string& root, const std::string& path) {
   return text;
 }
 
+void cut_mtime(std::string& text) {
+  const std::size_t at = text.find(" mtime=");
+  if (at != std::string::npos) {
+    const std::size_t end = text.find(' ', at + 1);
+    text.erase(at, end == std::string::npos ? std::string::npos : end - at);
+  }
+}
+
 std::string describe(const std::string& full) {
   struct stat info = {};
   if (::lstat(full.c_str(), &info) != 0) {
@@ -406,11 +414,17 @@ Dump full_dump(const std::string& root) {
 Dump dump_without_directory_times(const std::string& root) {
   Dump dump = full_dump(root);
   for (auto& [path, text] : dump) {
-    const std::size_t at = text.find(" mtime=");
-    if (text.starts_with("04") && at != std::string::npos) {
-      const std::size_t end = text.find(' ', at + 1);
-      text.erase(at, end == std::string::npos ? std::string::npos : end - at);
+    if (text.starts_with("04")) {
+      cut_mtime(text);
     }
+  }
+  return dump;
+}
+
+Dump dump_without_times(const std::string& root) {
+  Dump dump = full_dump(root);
+  for (auto& [path, text] : dump) {
+    cut_mtime(text);
   }
   return dump;
 }

@@ -84,6 +84,9 @@ Dump full_dump(const std::string& root);
 /// The same without what unlink, rename and friends change in a directory (its mtime).
 Dump dump_without_directory_times(const std::string& root);
 
+/// The same without any time: what must be equal between two runs of the same calls.
+Dump dump_without_times(const std::string& root);
+
 /// Lines that differ, for messages: `- before`, `+ after`. Empty when equal.
 std::string difference(const Dump& before, const Dump& after);
 
