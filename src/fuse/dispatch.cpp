@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -180,7 +181,8 @@ void on_setattr(fuse_req_t request, fuse_ino_t id, struct stat* attributes, int 
   serve(request, "setattr", id, nullptr, [&]() -> Status {
     AttrChange change = to_change(*attributes, to_set);
     change.kill_suid_sgid = raw_request().kill_suid_sgid;
-    return reply_attr(request, TRY(filesystem(request).setattr(node_of(request, id), change)));
+    return reply_attr(request, TRY(filesystem(request).setattr(context_of(request),
+                                                               node_of(request, id), change)));
   });
 }
 
@@ -285,8 +287,9 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
   serve(request, "write", id, nullptr, [&]() -> Status {
     const auto origin =
         raw_request().from_page_cache ? ops::WriteOrigin::kPageCache : ops::WriteOrigin::kCaller;
-    const std::size_t written = TRY(filesystem(request).write(node_of(request, id), data, size,
-                                                              offset, privileged_write(), origin));
+    const std::size_t written =
+        TRY(filesystem(request).write(context_of(request), node_of(request, id), data,
+                                      {offset, size, privileged_write(), origin}));
     (void)fuse_reply_write(request, written);
     return {};
   });
@@ -409,12 +412,26 @@ void on_statfs(fuse_req_t request, fuse_ino_t id) {
   });
 }
 
-void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char* value,
-                 std::size_t size, int flags) {
+void answer_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::string_view value,
+                     int flags) {
   serve(request, "setxattr", id, name, [&]() -> Status {
-    TRY(filesystem(request).setxattr(node_of(request, id), name, {value, size}, flags));
+    TRY(filesystem(request).setxattr(node_of(request, id), name, value, flags));
     return reply_done(request);
   });
+}
+
+void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char* value,
+                 std::size_t size, int flags) {
+  if (!dispatcher(request).writeback || std::strcmp(name, "security.capability") != 0) {
+    answer_setxattr(request, id, name, {value, size}, flags);
+    return;
+  }
+  // Data that was written before and is still cached would take the new capability away again.
+  dispatcher(request).flusher->after_writeback(
+      id,
+      [request, id, flags, kept_name = std::string{name}, kept_value = std::string{value, size}] {
+        answer_setxattr(request, id, kept_name.c_str(), kept_value, flags);
+      });
 }
 
 void on_getxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::size_t size) {
@@ -430,7 +447,8 @@ void on_getxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::size_
 
 void on_listxattr(fuse_req_t request, fuse_ino_t id, std::size_t size) {
   serve(request, "listxattr", id, nullptr, [&]() -> Status {
-    const std::string names = TRY(filesystem(request).listxattr(node_of(request, id)));
+    const std::string names =
+        TRY(filesystem(request).listxattr(context_of(request), node_of(request, id)));
     if (size == 0) {
       (void)fuse_reply_xattr(request, names.size());
       return {};
@@ -453,8 +471,9 @@ void on_removexattr(fuse_req_t request, fuse_ino_t id, const char* name) {
 void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,
                   fuse_file_info* /*file*/) {
   serve(request, "fallocate", id, nullptr, [&]() -> Status {
-    TRY(filesystem(request).fallocate(node_of(request, id), mode, offset, length,
-                                      privileged_caller(request)));
+    TRY(filesystem(request).fallocate(
+        context_of(request), node_of(request, id), mode,
+        {offset, static_cast<std::size_t>(length), privileged_caller(request)}));
     return reply_done(request);
   });
 }
@@ -464,8 +483,8 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset,
                         fuse_file_info* /*to_file*/, std::size_t size, int /*flags*/) {
   serve(request, "copy_file_range", to, nullptr, [&]() -> Status {
     const std::size_t copied = TRY(filesystem(request).copy_file_range(
-        node_of(request, from), from_offset, node_of(request, to), to_offset, size,
-        privileged_caller(request)));
+        context_of(request), node_of(request, from), from_offset, node_of(request, to),
+        {to_offset, size, privileged_caller(request)}));
     (void)fuse_reply_write(request, copied);
     return {};
   });

@@ -73,7 +73,7 @@ struct statvfs to_statvfs(const FilesystemStat& stat) {
 
 ops::RequestContext context_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  return {context->uid, context->gid, context->umask & 0777};
+  return {context->uid, context->gid, context->umask & 0777, context->pid};
 }
 
 }  // namespace plyfs::fuse

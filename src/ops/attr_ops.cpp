@@ -1,6 +1,7 @@
 // getattr, setattr, readlink, statfs.
 #include "layer/format.h"
 #include "ops/filesystem.h"
+#include "sys/creds.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 
@@ -64,11 +65,18 @@ Result<std::string> FileSystem::readlink(Node& node) {
   return sys::read_link(TRY(located.find(node)));
 }
 
-Status FileSystem::kill_privileges(sys::ObjectRef object) {
+/// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
+/// setattr_should_drop_suidgid): suid always; sgid where the group may execute, or where the caller
+/// is not in the group.
+Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
   mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
-  if ((stat.mode & kGroupExecute) != 0) {
-    kept &= ~kSetGid;
+  if ((stat.mode & kSetGid) != 0) {
+    const gid_t group = f_.gids.to_view(stat.gid);
+    const bool member = context.gid == group || sys::process_has_group(context.pid, group);
+    if ((stat.mode & kGroupExecute) != 0 || !member) {
+      kept &= ~kSetGid;
+    }
   }
   if (stat.is_regular() && kept != (stat.mode & kPermissionMask)) {
     return f_.writer->change_mode(object, kept);
@@ -98,7 +106,8 @@ Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& c
   return {};
 }
 
-Status FileSystem::apply(sys::ObjectRef object, Node& node, const AttrChange& change) {
+Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, Node& node,
+                         const AttrChange& change) {
   layer::UpperWriter& writer = *f_.writer;
   if (change.size_bytes) {
     TRY(resize(object, node, change));
@@ -115,7 +124,7 @@ Status FileSystem::apply(sys::ObjectRef object, Node& node, const AttrChange& ch
     TRY(writer.change_owner(object, uid, gid));
   }
   if (change.kill_suid_sgid) {
-    TRY(kill_privileges(object));
+    TRY(kill_privileges(context, object));
   }
   if (change.mode) {
     TRY(writer.change_mode(object, *change.mode & kPermissionMask));
@@ -126,11 +135,10 @@ Status FileSystem::apply(sys::ObjectRef object, Node& node, const AttrChange& ch
   return {};
 }
 
-Result<FileStat> FileSystem::setattr(Node& node, const AttrChange& change) {
+Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
+                                     const AttrChange& change) {
   TRY(writable());
-  if (change.size_bytes && *change.size_bytes == 0) {
-    TRY(ensure_upper(node, Want::kTruncated, 0));
-  } else if (change.size_bytes) {
+  if (change.size_bytes) {
     TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
   } else {
     TRY(ensure_upper(node, Want::kMetadata));
@@ -138,7 +146,7 @@ Result<FileStat> FileSystem::setattr(Node& node, const AttrChange& change) {
   const node::CopyUpLock serial{locks_, node};  // see write() of the page cache
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
-  TRY(apply(object, node, change));
+  TRY(apply(context, object, node, change));
   return view_locked(node, TRY(sys::stat_object(object)));
 }
 

@@ -28,6 +28,7 @@ struct RequestContext {
   uid_t uid = 0;
   gid_t gid = 0;
   mode_t umask = 0;
+  pid_t pid = 0;
 };
 
 /// A found or made object. `node` carries one lookup, which the kernel now owns.
@@ -72,6 +73,14 @@ enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
 /// kPageCache: the kernel writes back what it has cached; it keeps the times itself.
 enum class WriteOrigin : std::uint8_t { kCaller, kPageCache };
 
+/// Where and how something is written.
+struct WriteRequest {
+  std::int64_t offset = 0;
+  std::size_t size_bytes = 0;
+  PrivilegedWrite privileged = PrivilegedWrite::kKeepSuid;
+  WriteOrigin origin = WriteOrigin::kCaller;
+};
+
 /// Thread-safe: any verb from any thread. Nodes passed in are kept alive by the kernel's lookups.
 /// Errors of every mutating verb: EROFS without an upper layer; otherwise as POSIX, or as the
 /// layer's filesystem says.
@@ -88,7 +97,8 @@ class FileSystem {
   Result<Entry> lookup(node::Node& parent, const char* name);
   void forget(node::Node& node, std::uint64_t count) { table_.forget(node, count); }
   Result<FileStat> getattr(node::Node& node);
-  Result<FileStat> setattr(node::Node& node, const AttrChange& change);
+  Result<FileStat> setattr(const RequestContext& context, node::Node& node,
+                           const AttrChange& change);
   Result<std::string> readlink(node::Node& node);
 
   Result<Entry> create(const RequestContext& context, node::Node& parent, const char* name,
@@ -109,13 +119,13 @@ class FileSystem {
 
   Result<std::size_t> read(node::Node& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
-  Result<std::size_t> write(node::Node& node, const void* buffer, std::size_t size_bytes,
-                            std::int64_t offset, PrivilegedWrite privileged, WriteOrigin origin);
-  Status fallocate(node::Node& node, int mode, std::int64_t offset, std::int64_t size_bytes,
-                   PrivilegedWrite privileged);
-  Result<std::size_t> copy_file_range(node::Node& from, std::int64_t from_offset, node::Node& to,
-                                      std::int64_t to_offset, std::size_t size_bytes,
-                                      PrivilegedWrite privileged);
+  Result<std::size_t> write(const RequestContext& context, node::Node& node, const void* buffer,
+                            const WriteRequest& request);
+  Status fallocate(const RequestContext& context, node::Node& node, int mode,
+                   const WriteRequest& request);
+  Result<std::size_t> copy_file_range(const RequestContext& context, node::Node& from,
+                                      std::int64_t from_offset, node::Node& to,
+                                      const WriteRequest& request);
   Result<std::int64_t> lseek(node::Node& node, std::int64_t offset, int whence);
   Status fsync(node::Node& node, SyncKind kind);
   Status fsyncdir(node::Node& node);
@@ -128,7 +138,8 @@ class FileSystem {
   /// size 0 asks for the size; ERANGE when it does not fit; ENODATA.
   Result<std::size_t> getxattr(node::Node& node, const char* name, void* value,
                                std::size_t size_bytes);
-  Result<std::string> listxattr(node::Node& node);
+  /// NUL-separated. trusted.* only for root.
+  Result<std::string> listxattr(const RequestContext& context, node::Node& node);
   Status setxattr(node::Node& node, const char* name, std::string_view value, int flags);
   Status removexattr(node::Node& node, const char* name);
 
@@ -172,8 +183,9 @@ class FileSystem {
   FileStat view_locked(node::Node& node, const FileStat& disk);
   Result<FileStat> stat_node(node::Node& node);
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
-  Status apply(sys::ObjectRef object, node::Node& node, const AttrChange& change);
-  Status kill_privileges(sys::ObjectRef object);
+  Status apply(const RequestContext& context, sys::ObjectRef object, node::Node& node,
+               const AttrChange& change);
+  Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
 
   // names
   Status check_new_name(const char* name) const;

@@ -101,48 +101,54 @@ Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
 
-Result<std::size_t> FileSystem::write(Node& node, const void* buffer, std::size_t size_bytes,
-                                      std::int64_t offset, PrivilegedWrite privileged,
-                                      WriteOrigin origin) {
+Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node, const void* buffer,
+                                      const WriteRequest& request) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
-  if (origin == WriteOrigin::kPageCache) {
-    // The times of cached writes come by SETATTR, which may overtake the data: the write itself
-    // must not move them. The lock keeps such a SETATTR from falling in between.
-    const node::CopyUpLock lock{locks_, node};
-    const FileStat before = TRY(sys::stat_object({file->borrow(), ""}));
+  const sys::ObjectRef object{file->borrow(), ""};
+  if (request.origin == WriteOrigin::kCaller) {
     const std::size_t written =
-        TRY(f_.writer->write_at(file->borrow(), buffer, size_bytes, offset));
-    TRY(f_.writer->change_times({file->borrow(), ""}, {},
-                                {TimeChange::Kind::kValue, before.mtime}));
+        TRY(f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset));
+    if (request.privileged == PrivilegedWrite::kKillSuid) {
+      TRY(kill_privileges(context, object));
+    }
     return written;
   }
-  const std::size_t written = TRY(f_.writer->write_at(file->borrow(), buffer, size_bytes, offset));
-  if (privileged == PrivilegedWrite::kKillSuid) {
-    TRY(kill_privileges({file->borrow(), ""}));
+  // The times of cached writes come by SETATTR, which may overtake the data: the write itself must
+  // not move them, nor take suid bits that were set since (what writing takes, the kernel has
+  // taken when it was cached). The lock keeps such a SETATTR from falling in between.
+  const node::CopyUpLock lock{locks_, node};
+  const FileStat before = TRY(sys::stat_object(object));
+  const std::size_t written =
+      TRY(f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset));
+  if ((before.mode & (kSetUid | kSetGid)) != 0) {
+    TRY(f_.writer->change_mode(object, before.mode & kPermissionMask));
   }
+  TRY(f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
   return written;
 }
 
-Status FileSystem::fallocate(Node& node, int mode, std::int64_t offset, std::int64_t size_bytes,
-                             PrivilegedWrite privileged) {
+Status FileSystem::fallocate(const RequestContext& context, Node& node, int mode,
+                             const WriteRequest& request) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
-  TRY(f_.writer->allocate(file->borrow(), mode, offset, size_bytes));
-  return privileged == PrivilegedWrite::kKillSuid ? kill_privileges({file->borrow(), ""})
-                                                  : Status{};
+  TRY(f_.writer->allocate(file->borrow(), mode, request.offset,
+                          static_cast<std::int64_t>(request.size_bytes)));
+  return request.privileged == PrivilegedWrite::kKillSuid
+             ? kill_privileges(context, {file->borrow(), ""})
+             : Status{};
 }
 
-Result<std::size_t> FileSystem::copy_file_range(Node& from, std::int64_t from_offset, Node& to,
-                                                std::int64_t to_offset, std::size_t size_bytes,
-                                                PrivilegedWrite privileged) {
+Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, Node& from,
+                                                std::int64_t from_offset, Node& to,
+                                                const WriteRequest& request) {
   TRY(ensure_upper(to, Want::kData));
   const sys::FdPin source = TRY(open_io(from, sys::Access::kRead));
   const sys::FdPin target = TRY(open_io(to, sys::Access::kReadWrite));
-  const std::size_t copied = TRY(f_.writer->copy_range(source->borrow(), from_offset,
-                                                       target->borrow(), to_offset, size_bytes));
-  if (privileged == PrivilegedWrite::kKillSuid) {
-    TRY(kill_privileges({target->borrow(), ""}));
+  const std::size_t copied = TRY(f_.writer->copy_range(
+      source->borrow(), from_offset, target->borrow(), request.offset, request.size_bytes));
+  if (request.privileged == PrivilegedWrite::kKillSuid) {
+    TRY(kill_privileges(context, {target->borrow(), ""}));
   }
   return copied;
 }

@@ -13,6 +13,7 @@ using node::Node;
 namespace {
 
 constexpr const char* kAclPrefix = "system.posix_acl_";
+constexpr const char* kTrustedPrefix = "trusted.";
 
 }  // namespace
 
@@ -27,7 +28,7 @@ Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* val
   return sys::get_xattr_raw(object, stored.c_str(), value, size_bytes);
 }
 
-Result<std::string> FileSystem::listxattr(Node& node) {
+Result<std::string> FileSystem::listxattr(const RequestContext& context, Node& node) {
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
   }
@@ -37,6 +38,9 @@ Result<std::string> FileSystem::listxattr(Node& node) {
   std::string shown;
   for (std::size_t at = 0; at < stored.size(); at += std::strlen(&stored[at]) + 1) {
     const std::string_view name{&stored[at]};
+    if (context.uid != 0 && name.starts_with(kTrustedPrefix)) {
+      continue;
+    }
     switch (layer::classify_stored(name)) {
       case layer::NameClass::kPlain:
         shown.append(name).push_back('\0');

@@ -7,6 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <sstream>
+#include <string>
+
 namespace plyfs::sys {
 namespace {
 
@@ -16,6 +20,21 @@ thread_local mode_t current_umask = ~mode_t{0};
 // setfsuid reports the previous id, also on failure: ask again with an invalid one.
 uid_t fs_uid() { return static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))); }
 gid_t fs_gid() { return static_cast<gid_t>(::setfsgid(static_cast<gid_t>(-1))); }
+
+/// setfsuid(2) to an ordinary user takes CAP_DAC_OVERRIDE and CAP_FSETID away. Permissions were
+/// checked by the kernel already, with the caller's supplementary groups, which we do not have:
+/// what is wanted from the new id is the owner of the object, no second opinion.
+void keep_override() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) {
+    return;
+  }
+  constexpr unsigned kWanted =
+      (1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH) | (1U << CAP_FSETID);
+  data[0].effective |= data[0].permitted & kWanted;
+  (void)::syscall(SYS_capset, &header, data);
+}
 
 }  // namespace
 
@@ -44,6 +63,7 @@ ScopedOwner::ScopedOwner(uid_t uid, gid_t gid) {
     (void)::setfsuid(uid);
     changed_uid_ = true;
     granted_ = fs_uid() == uid;
+    keep_override();
   }
 }
 
@@ -54,6 +74,22 @@ ScopedOwner::~ScopedOwner() {
   if (changed_gid_) {
     (void)::setfsgid(::getegid());
   }
+}
+
+bool process_has_group(pid_t pid, gid_t gid) {
+  std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
+  std::string word;
+  while (status >> word && word != "Groups:") {
+  }
+  std::string line;
+  std::getline(status, line);
+  std::istringstream groups{line};
+  for (gid_t group = 0; groups >> group;) {
+    if (group == gid) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Privileges current_privileges() {

@@ -31,6 +31,10 @@ class ScopedOwner {
   bool group_granted_ = true;
 };
 
+/// Whether `gid` is among the supplementary groups of a process, as /proc/PID/status says; false
+/// when the process is gone.
+bool process_has_group(pid_t pid, gid_t gid);
+
 /// What this process may do, asked once at mount time.
 struct Privileges {
   uid_t euid = 0;

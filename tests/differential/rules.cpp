@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +29,18 @@ const std::vector<Rule>& rules() {
                               op.kind == OpKind::kFutimens || op.kind == OpKind::kFsetxattr;
          return changes && reference.error == EEXIST && subject.error == 0;
        }},
+      {"removed-file-xattr", "what is set on a removed lower file is not found there by overlayfs",
+       [](const Operation& op, const OpResult& reference, const OpResult& subject) {
+         return op.kind == OpKind::kFgetxattr && reference.error == ENODATA && subject.error == 0;
+       }},
+      {"acl-removal",
+       "removing an ACL that is not there: 0 on an upper file, ENODATA on a lower one, and plyfs "
+       "copies up later than overlayfs (at the first change, not at open)",
+       [](const Operation& op, const OpResult& reference, const OpResult& subject) {
+         const auto harmless = [](int error) { return error == 0 || error == ENODATA; };
+         return op.kind == OpKind::kRemovexattr && op.xattr.starts_with("system.posix_acl_") &&
+                harmless(reference.error) && harmless(subject.error);
+       }},
   };
   return kRules;
 }
@@ -46,6 +59,10 @@ bool never_reaches_server(const Operation& op, const Side& reference, ZeroRange 
     case OpKind::kFchown:
       // chown(-1, -1) still clears suid and sgid, but the client sends nothing.
       return op.uid == static_cast<uid_t>(-1) && op.gid == static_cast<gid_t>(-1);
+    case OpKind::kFstat:
+      // Of an O_PATH descriptor overlayfs reports the count before the unlink.
+      return reference.slot(op.slot) >= 0 &&
+             (::fcntl(reference.slot(op.slot), F_GETFL) & O_PATH) != 0;
     case OpKind::kFallocate:
       // The client moves mtime before it asks, also when the answer is EOPNOTSUPP.
       return zero_range == ZeroRange::kUnsupported && (op.flags & FALLOC_FL_ZERO_RANGE) != 0;

@@ -66,6 +66,25 @@ class Session {
  private:
   ZeroRange zero_range_ = ZeroRange::kSupported;
 
+  /// After fallocate(2), and truncate(2) to the present size, some file systems move mtime and the
+  /// kernel's FUSE client does what it does itself: both sides get one time.
+  void settle_times(const Operation& op, const OpResult& reference, const OpResult& subject) {
+    if (reference.error != 0 || subject.error != 0) return;
+    Operation settle = op;
+    settle.actor = Actor::kRoot;
+    settle.times = {timespec{1'234'567'890, 1}, timespec{1'234'567'890, 2}};
+    settle.flags = 0;
+    if (op.kind == OpKind::kFallocate) {
+      settle.kind = OpKind::kFutimens;
+    } else if (op.kind == OpKind::kTruncate) {
+      settle.kind = OpKind::kUtimens;
+    } else {
+      return;
+    }
+    (void)execute(settle, reference_);
+    (void)execute(settle, subject_);
+  }
+
   static TreeRules exact() { return {nullptr, InodeNumbers::kSame}; }
   [[nodiscard]] TreeRules exact_as_promised() const {
     const bool all = drivers_.promise == InodeNumbers::kSame;
@@ -195,6 +214,7 @@ class Session {
     const OpResult reference = execute(op, reference_);
     const OpResult subject = execute(op, subject_);
     timeline_.add(begin, Timeline::now());
+    settle_times(op, reference, subject);
     if (trace_ == Trace::kOn) {
       std::printf("%4lld %s => %s\n", static_cast<long long>(progress_.operation.load()),
                   describe(op).c_str(), outcome_words(reference).c_str());
