@@ -1,5 +1,6 @@
-# Makes the machine ready: packages, /dev/fuse, an unprivileged user. Sourced after common.sh.
-# Everything here changes something only when it is missing, so a second run is quiet and quick.
+# Makes the machine ready: packages, /dev/fuse, /etc/mtab, an unprivileged user.
+# Sourced after common.sh. Everything here changes something only when it is missing, so a second
+# run is quiet and quick.
 # shellcheck shell=bash
 
 # What building and mounting need.
@@ -57,6 +58,14 @@ make_fuse_usable() {
     can_be_root || fail "/dev/fuse may not be opened by you; as root: chmod 666 /dev/fuse"
     as_root chmod 666 /dev/fuse || fail "/dev/fuse cannot be made usable (chmod 666)"
   fi
+}
+
+# fusermount3 unmounts only what it finds in /etc/mtab, which minimal systems and chroots lack.
+ensure_mount_table() {
+  [[ ! -e /etc/mtab ]] || return 0
+  can_be_root || fail "/etc/mtab is missing; as root: ln -s ../proc/self/mounts /etc/mtab"
+  as_root ln -sfn ../proc/self/mounts /etc/mtab
+  [[ -r /etc/mtab ]] || fail "/proc is not mounted; as root: mount -t proc proc /proc"
 }
 
 # The first id after every range handed out in FILE (/etc/subuid or /etc/subgid).
