@@ -36,6 +36,18 @@ Failure failure_of(const std::string& what, const std::string& path, Errno error
           kMountFailed};
 }
 
+/// libfuse splits its options at commas; CVE-2018-10906 is what an unescaped one can do.
+std::string escape_commas(const std::string& value) {
+  std::string escaped;
+  for (const char byte : value) {
+    if (byte == ',' || byte == '\\') {
+      escaped.push_back('\\');
+    }
+    escaped.push_back(byte);
+  }
+  return escaped;
+}
+
 /// Filesystems on which a file without data has no fewer blocks than bytes do not exist among
 /// these; on all others every file is asked for a metacopy mark.
 bool blocks_tell_of_data(std::uint64_t magic) {
@@ -61,6 +73,7 @@ class Builder {
   bool open_upper(std::vector<layer::Layer>& layers);
   bool open_workdir(ops::Foundation& foundation);
   bool probe_abilities(ops::Foundation& foundation);
+  void remove_made_work();
   bool fail(Failure failure) {
     failure_ = std::move(failure);
     return false;
@@ -69,6 +82,7 @@ class Builder {
   const MountOptions& options_;
   Failure& failure_;
   const sys::Privileges privileges_;
+  bool made_work_ = false;  ///< to be removed again when building fails
   std::string mountpoint_;
   sys::UniqueFd mountpoint_fd_;
   bool acl_ = false;
@@ -177,7 +191,8 @@ bool Builder::open_layers(std::vector<layer::Layer>& layers) {
 
 bool Builder::open_workdir(ops::Foundation& foundation) {
   const std::string work = options_.work.value_or(*options_.upper + ".work");
-  (void)sys::make_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str(), 0700);
+  made_work_ =
+      sys::make_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str(), 0700).has_value();
   auto upper = sys::open_listing({foundation.stack[layer::kUpper].root.borrow(), ""});
   auto opened = sys::open_directory_path(work.c_str());
   auto root =
@@ -228,14 +243,20 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   policy.privileges = privileges_;
   foundation.whiteouts = std::make_unique<layer::Whiteouts>(*foundation.workdir, found);
   foundation.engine = std::make_unique<copyup::Engine>(*foundation.workdir, policy);
-  if (options_.sync == SyncPolicy::kVolatile) {
-    const Status marked = foundation.workdir->set_volatile();
-    if (!marked) {
-      return fail(failure_of("cannot mark the work directory as volatile",
-                             options_.work.value_or(""), marked.error(), "check its permissions"));
-    }
-  }
   return true;
+}
+
+/// Nothing is left behind by a mount that failed.
+void Builder::remove_made_work() {
+  if (!made_work_) {
+    return;
+  }
+  const std::string work = options_.work.value_or(*options_.upper + ".work");
+  layer::UpperWriter writer{layer::UpperWriter::Rights::kPrivileged};
+  if (auto opened = sys::open_directory_path(work.c_str())) {
+    (void)layer::empty_directory(writer, opened->borrow());
+  }
+  (void)sys::remove_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str());
 }
 
 std::unique_ptr<ops::FileSystem> Builder::build() {
@@ -263,6 +284,7 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
   const std::size_t kept = kFdsKept + foundation.stack.size();
   foundation.max_fds = std::min(kMaxCachedFds, fds > 2 * kept ? (fds - kept) / 2 : fds / 4);
   if (foundation.stack.has_upper() && !open_workdir(foundation)) {
+    remove_made_work();
     return nullptr;
   }
   auto filesystem = ops::FileSystem::make(std::move(foundation));
@@ -304,8 +326,8 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   fuse::SessionOptions session;
   session.mountpoint = builder.mountpoint();
   session.words = options.fuse_options;
-  session.words.push_back("fsname=" + options.fsname);
-  session.words.push_back("subtype=" + options.subtype);
+  session.words.push_back("fsname=" + escape_commas(options.fsname));
+  session.words.push_back("subtype=" + escape_commas(options.subtype));
   if (parts->filesystem->read_only()) {
     session.words.emplace_back("ro");
   }
@@ -325,6 +347,13 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
   if (!mounted) {
     failure = failure_of("cannot mount", parts_->options.mountpoint, mounted.error(),
                          "see the line above; `plyfs check` tells what is missing");
+    return false;
+  }
+  const Status started = parts_->filesystem->start();
+  if (!started) {
+    failure =
+        failure_of("cannot mark the work directory as volatile", parts_->options.work.value_or(""),
+                   started.error(), "check its permissions");
     return false;
   }
   const Status served = parts_->session->serve(ready);

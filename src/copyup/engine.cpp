@@ -117,7 +117,7 @@ Status Engine::write_marks(const Plan& plan, sys::ObjectRef to) {
   if (plan.origin) {
     TRY(writer.set_xattr(to, key(layer::Mark::kOrigin), *plan.origin, 0));
   }
-  if (!plan.stat.is_directory()) {
+  if (!plan.stat.is_directory() && plan.shown_ino != 0) {
     TRY(writer.set_xattr(to, key(layer::Mark::kPlyfsIno), std::to_string(plan.shown_ino), 0));
   }
   return {};

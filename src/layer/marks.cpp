@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "sys/object_xattr.h"
+#include "sys/owner_access.h"
 
 namespace plyfs::layer {
 namespace {
@@ -76,9 +77,12 @@ std::optional<std::uint64_t> parse_number(const std::optional<std::string>& text
   return number;
 }
 
-}  // namespace
+template <typename Read>
+auto as_wanted(sys::ObjectRef object, Reading reading, Read read) -> decltype(read()) {
+  return reading == Reading::kLiftMode ? sys::with_owner_access(object, read) : read();
+}
 
-Result<DirMarks> read_dir_marks(sys::ObjectRef directory) {
+Result<DirMarks> read_dir_marks_once(sys::ObjectRef directory) {
   DirMarks marks;
   const std::string names = TRY(sys::list_xattrs(directory));
   const MarkList list{names};
@@ -91,7 +95,7 @@ Result<DirMarks> read_dir_marks(sys::ObjectRef directory) {
   return marks;
 }
 
-Result<FileMarks> read_file_marks(sys::ObjectRef file) {
+Result<FileMarks> read_file_marks_once(sys::ObjectRef file) {
   FileMarks marks;
   const std::string names = TRY(sys::list_xattrs(file));
   const MarkList list{names};
@@ -107,6 +111,16 @@ Result<FileMarks> read_file_marks(sys::ObjectRef file) {
   marks.nlink = TRY(read_mark(file, list, Mark::kNlink));
   marks.shown_ino = parse_number(TRY(read_mark(file, list, Mark::kPlyfsIno)));
   return marks;
+}
+
+}  // namespace
+
+Result<DirMarks> read_dir_marks(sys::ObjectRef directory, Reading reading) {
+  return as_wanted(directory, reading, [&] { return read_dir_marks_once(directory); });
+}
+
+Result<FileMarks> read_file_marks(sys::ObjectRef file, Reading reading) {
+  return as_wanted(file, reading, [&] { return read_file_marks_once(file); });
 }
 
 Result<bool> is_xattr_whiteout(sys::ObjectRef file) {

@@ -28,8 +28,11 @@ struct FileMarks {
 
 /// Errors: every failure to read a mark that is there (EIO, EACCES...) is returned, so that a
 /// deleted file cannot come back because a question failed. Cost: one listxattr when unmarked.
-Result<DirMarks> read_dir_marks(sys::ObjectRef directory);
-Result<FileMarks> read_file_marks(sys::ObjectRef file);
+/// kLiftMode: an object of the upper layer whose mode (0000) keeps its own daemon from reading the
+/// user.* marks is opened up for that moment; lower layers are never touched.
+enum class Reading : unsigned char { kAsIs, kLiftMode };
+Result<DirMarks> read_dir_marks(sys::ObjectRef directory, Reading reading);
+Result<FileMarks> read_file_marks(sys::ObjectRef file, Reading reading);
 /// Whether a zero-size file is an xattr whiteout.
 Result<bool> is_xattr_whiteout(sys::ObjectRef file);
 

@@ -59,7 +59,6 @@ Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
   }
   found.exchange = can_rename_with(workdir, sys::kRenameExchange);
   found.rename_whiteout = devices && can_rename_with(workdir, sys::kRenameWhiteout);
-  found.unnamed_files = workdir.writer().create_unnamed(workdir.staging(), 0600).has_value();
   if (family == WhiteoutFamily::kProbe) {
     found.whiteouts = devices && found.marks ? WhiteoutFamily::kChar : WhiteoutFamily::kAufs;
     return found;

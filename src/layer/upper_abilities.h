@@ -14,7 +14,6 @@ struct UpperAbilities {
   std::optional<XattrNamespace> marks;               ///< nullopt: no xattrs for marks
   bool exchange = false;                             ///< RENAME_EXCHANGE
   bool rename_whiteout = false;                      ///< RENAME_WHITEOUT
-  bool unnamed_files = false;                        ///< O_TMPFILE
 };
 
 /// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace).

@@ -4,19 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "sys/creds.h"
 #include "sys/dir_ops.h"
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
+#include "sys/owner_access.h"
 
 namespace plyfs::layer {
-namespace {
-
-constexpr mode_t kOwnerAll = 0700;
-
-}  // namespace
-
 UpperWriter::UpperWriter(Rights rights) : rights_(rights) {
   const char* wanted = std::getenv("PLYFS_FAIL_AT");
   if (wanted == nullptr) {
@@ -48,22 +42,10 @@ Status UpperWriter::gate() {
 
 template <typename Change>
 auto UpperWriter::in_directory(sys::BorrowedFd dir, Change change) -> decltype(change()) {
-  auto result = change();
-  if (result || result.error() != EACCES || rights_ == Rights::kPrivileged) [[likely]] {
-    return result;
+  if (rights_ == Rights::kPrivileged) [[likely]] {
+    return change();
   }
-  const auto stat = sys::stat_object({dir, ""});
-  if (!stat || stat->uid != sys::current_privileges().euid ||
-      (stat->mode & kOwnerAll) == kOwnerAll) {
-    return result;
-  }
-  const mode_t mode = stat->mode & kPermissionMask;
-  if (!sys::change_mode({dir, ""}, mode | kOwnerAll)) {
-    return result;
-  }
-  auto second = change();
-  (void)sys::change_mode({dir, ""}, mode);  // the owner may always do this
-  return second;
+  return sys::with_owner_access({dir, ""}, change);
 }
 
 Result<sys::UniqueFd> UpperWriter::create_file(sys::BorrowedFd dir, const char* name, mode_t mode) {
@@ -134,12 +116,19 @@ Status UpperWriter::change_times(sys::ObjectRef object, const TimeChange& atime,
 Status UpperWriter::set_xattr(sys::ObjectRef object, const char* name, std::string_view value,
                               int flags) {
   TRY(gate());
-  return sys::set_xattr(object, name, value, flags);
+  if (rights_ == Rights::kPrivileged) [[likely]] {
+    return sys::set_xattr(object, name, value, flags);
+  }
+  // user.* needs write permission on the object itself (xattr(7)).
+  return sys::with_owner_access(object, [&] { return sys::set_xattr(object, name, value, flags); });
 }
 
 Status UpperWriter::remove_xattr(sys::ObjectRef object, const char* name) {
   TRY(gate());
-  return sys::remove_xattr(object, name);
+  if (rights_ == Rights::kPrivileged) [[likely]] {
+    return sys::remove_xattr(object, name);
+  }
+  return sys::with_owner_access(object, [&] { return sys::remove_xattr(object, name); });
 }
 
 Result<std::size_t> UpperWriter::write_at(sys::BorrowedFd fd, const void* buffer,

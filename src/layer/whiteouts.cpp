@@ -157,7 +157,6 @@ Status Whiteouts::rename_leaving(const UpperDirectory& from_dir, const char* fro
     return writer.rename_entry(from_dir.fd, from, to_dir.fd, to, sys::kRenameWhiteout);
   }
   TRY(prepare(from_dir));
-  TRY(prepare(to_dir));
   StagedEntry staged = workdir_.stage();
   TRY(stage_whiteout(staged));
   const auto target = sys::stat_object({to_dir.fd, to});

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "sys/creds.h"
 #include "sys/dir_ops.h"
 #include "sys/dir_stream.h"
 #include "sys/object_stat.h"
@@ -119,6 +120,8 @@ Result<Workdir> Workdir::open(sys::UniqueFd root, sys::UniqueFd upper, UpperWrit
 }
 
 StagedEntry Workdir::stage() {
+  // What is staged gets its mode explicitly; the umask is that of the last request.
+  sys::set_thread_umask(0);
   return StagedEntry{*this, next_.fetch_add(1, std::memory_order_relaxed)};
 }
 

@@ -54,7 +54,47 @@ struct DirectoryPart {
   }
 };
 
-using DirectoryParts = std::vector<DirectoryPart>;
+/// The parts, top first. The place of the upper part is kept free, so that a copy-up of the
+/// directory moves nothing: descendants find their layer's part here without the DirLock. Built by
+/// one thread; afterwards add_upper() under the DirLock (exclusive) is the only change of the set.
+class DirectoryParts {
+ public:
+  DirectoryParts() : slots_(1) {}
+  DirectoryParts(DirectoryParts&& other) noexcept
+      : slots_(std::move(other.slots_)), has_upper_(other.has_upper_.load()) {}
+  DirectoryParts& operator=(DirectoryParts&& other) noexcept {
+    slots_ = std::move(other.slots_);
+    has_upper_.store(other.has_upper_.load());
+    return *this;
+  }
+
+  /// While building, top first.
+  void push_back(DirectoryPart part) {
+    if (part.layer == layer::kUpper) {
+      add_upper(std::move(part));
+    } else {
+      slots_.push_back(std::move(part));
+    }
+  }
+  void add_upper(DirectoryPart part) {
+    slots_.front() = std::move(part);
+    has_upper_.store(true, std::memory_order_release);
+  }
+  [[nodiscard]] std::size_t size() const { return slots_.size() - skipped(); }
+  [[nodiscard]] bool empty() const { return size() == 0; }
+  [[nodiscard]] DirectoryPart& operator[](std::size_t index) { return slots_[index + skipped()]; }
+  [[nodiscard]] DirectoryPart& front() { return (*this)[0]; }
+  [[nodiscard]] DirectoryPart* begin() { return slots_.data() + skipped(); }
+  [[nodiscard]] DirectoryPart* end() { return slots_.data() + slots_.size(); }
+
+ private:
+  [[nodiscard]] std::size_t skipped() const {
+    return has_upper_.load(std::memory_order_acquire) ? 0 : 1;
+  }
+
+  std::vector<DirectoryPart> slots_;  ///< [0] is the upper's
+  std::atomic<bool> has_upper_{false};
+};
 
 /// How merge/ reaches a directory: its parts, and an open handle of each.
 class DirectoryAccess {

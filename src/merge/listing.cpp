@@ -113,6 +113,13 @@ class ListingBuilder {
     return {};
   }
 
+  /// Whether the entry is our own mountpoint, or on the way to it.
+  [[nodiscard]] bool is_covered(const sys::RawEntry& raw) const {
+    const auto& covered = stack_[part_->layer].covered;
+    return covered && part_->covered > 0 && part_->covered <= covered->components.size() &&
+           covered->components[part_->covered - 1U] == raw.name;
+  }
+
   Status classify(const sys::RawEntry& raw, Raw& made) {
     made.entry.type = raw.type;
     const bool may_be_device =
@@ -120,7 +127,9 @@ class ListingBuilder {
     const bool may_be_marked =
         part_->xwhiteouts.load() &&
         (raw.type == entry_type_of(kTypeRegular) || raw.type == kEntryTypeUnknown);
-    if (may_be_device || may_be_marked) {
+    if (raw.type == kEntryTypeUnknown && is_covered(raw)) {
+      made.entry.type = entry_type_of(kTypeDirectory);  // a stat would be a request to ourselves
+    } else if (may_be_device || may_be_marked) {
       const auto stat = sys::stat_object({dir_, raw.name});
       if (!stat && stat.error() == ENOENT) {
         made.whiteout = true;  // removed on the host between the two calls

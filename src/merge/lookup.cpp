@@ -33,6 +33,23 @@ struct Lookup::Candidate {
   }
 };
 
+namespace {
+
+layer::Reading reading_of(layer::LayerIndex layer) {
+  return layer == layer::kUpper ? layer::Reading::kLiftMode : layer::Reading::kAsIs;
+}
+
+/// A redirect comes from an untrusted layer: it must never climb.
+Status check_component(const std::string& name) {
+  if (name.empty() || name == "." || name == ".." || name.size() > 255 ||
+      name.find('/') != std::string::npos || name.find('\0') != std::string::npos) {
+    return Errno{EINVAL};
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::vector<std::string>> split_absolute(const std::string& path) {
   std::vector<std::string> components;
   if (path.empty() || path.front() != '/') {
@@ -42,9 +59,7 @@ Result<std::vector<std::string>> split_absolute(const std::string& path) {
   while (at <= path.size()) {
     const std::size_t slash = std::min(path.find('/', at), path.size());
     std::string component = path.substr(at, slash - at);
-    if (component.empty() || component == "." || component == ".." || component.size() > 255) {
-      return Errno{EINVAL};
-    }
+    TRY(check_component(component));
     components.push_back(std::move(component));
     at = slash + 1;
   }
@@ -117,7 +132,8 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
   Next next = hides_lower || candidate.bottom ? Next::kStop : Next::kDeeper;
   const bool readable_marks = part.boundary == Boundary::kNone;
   if (readable_marks && (!candidate.bottom || candidate.layer == layer::kUpper)) {
-    layer::DirMarks marks = TRY(layer::read_dir_marks({candidate.dir, candidate.name}));
+    layer::DirMarks marks =
+        TRY(layer::read_dir_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
     part.xwhiteouts = marks.xwhiteouts;
     part.impure = marks.impure;
     if (marks.opaque) {
@@ -132,9 +148,8 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
       if (marks.redirect.front() == '/') {
         (void)TRY(split_absolute(marks.redirect));
         search.absolute = std::move(marks.redirect);
-      } else if (marks.redirect.find('/') != std::string::npos || marks.redirect == "." ||
-                 marks.redirect == "..") {
-        return Errno{EINVAL};
+      } else if (const Status valid = check_component(marks.redirect); !valid) {
+        return valid.error();
       } else if (!search.absolute.empty()) {
         search.absolute.replace(search.absolute.rfind('/') + 1, std::string::npos, marks.redirect);
       } else {
@@ -164,7 +179,8 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   // Bottom files have nothing below to take data from; elsewhere a mark is looked for where the
   // directory says that it holds copied-up entries, or where the file has fewer blocks than bytes.
   if ((candidate.impure || sparse) && (!candidate.bottom || upper)) {
-    marks = TRY(layer::read_file_marks({candidate.dir, candidate.name}));
+    marks =
+        TRY(layer::read_file_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
   }
   if (!result.found) {
     result.found = true;
@@ -181,6 +197,7 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
       (void)TRY(split_absolute(marks.redirect));
       search.absolute = marks.redirect;
     } else if (!marks.redirect.empty()) {
+      TRY(check_component(marks.redirect));
       search.name = marks.redirect;
       search.renamed = true;
     }
@@ -280,7 +297,7 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
         probed.stat.mount_root) {
       return Next::kStop;
     }
-    const layer::DirMarks marks = TRY(layer::read_dir_marks({current, name}));
+    const layer::DirMarks marks = TRY(layer::read_dir_marks({current, name}, reading_of(layer)));
     held = TRY(sys::open_directory_at(current, name));
     current = held.borrow();
     hint = layer::AufsHint{};
@@ -335,7 +352,7 @@ Result<DirectoryParts> Lookup::root_parts() const {
     part.layer = index;
     part.covered = stack_[index].covered ? 1 : 0;
     const sys::ObjectRef root{stack_[index].root.borrow(), ""};
-    const layer::DirMarks marks = TRY(layer::read_dir_marks(root));
+    const layer::DirMarks marks = TRY(layer::read_dir_marks(root, reading_of(index)));
     part.xwhiteouts = marks.xwhiteouts;
     part.impure = marks.impure;
     parts.push_back(std::move(part));

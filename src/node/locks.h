@@ -1,5 +1,5 @@
 // The locks of the tree. Order (outer first):
-//   copy-up lock of a file  →  tree (shared; exclusive to rename or remove directories)  →
+//   copy-up lock of a file  →  tree (shared; exclusive to rename directories)  →
 //   DirLocks (all that an operation needs, taken at once, in stripe order)  →  NodeTable::mu,
 //   ListingCache::mu, FdCache shards (leaves).
 // None is held across a reply to the kernel. NodeTable::mu is never held across a system call.

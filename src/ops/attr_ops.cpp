@@ -73,7 +73,8 @@ Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef
   mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
   if ((stat.mode & kSetGid) != 0) {
     const gid_t group = f_.gids.to_view(stat.gid);
-    const bool member = context.gid == group || sys::process_has_group(context.pid, group);
+    const bool member = context.uid == 0 || context.gid == group ||
+                        sys::process_has_group(context.pid, group);
     if ((stat.mode & kGroupExecute) != 0 || !member) {
       kept &= ~kSetGid;
     }
@@ -90,7 +91,7 @@ Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& c
   if (sys::FdPin open = io_.find({&node, 2})) {
     TRY(writer.resize(open->borrow(), *change.size_bytes));
   } else {
-    auto file = open_upper(node, sys::Access::kReadWrite);
+    auto file = open_object(object, sys::Access::kReadWrite);
     TRY(file ? writer.resize(file->borrow(), *change.size_bytes)
              : writer.resize_object(object, *change.size_bytes));
   }

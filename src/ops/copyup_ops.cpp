@@ -86,7 +86,13 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
       }
     }
   }
-  plan.shown_ino = node.ino();
+  if (plan.stat.nlink > 1 && !(f_.index && plan.origin)) {
+    // The link is broken up (kernel: index=off): this copy is another file from now on.
+    plan.origin.reset();
+    plan.shown_ino = 0;
+  } else {
+    plan.shown_ino = node.ino();
+  }
   plan.data_bytes =
       want == Want::kTruncated ? std::min(size_bytes, plan.stat.size_bytes) : plan.stat.size_bytes;
   sys::FdPin below;
@@ -111,26 +117,24 @@ Status FileSystem::publish_copy(Node& node, const copyup::Plan& plan, copyup::St
       sys::UniqueFd handle = staged.file.valid() ? std::move(staged.file)
                                                  : TRY(sys::open_handle(staged.entry.object()));
       auto pin = std::make_shared<const sys::UniqueFd>(std::move(handle));
+      node.metacopy.store(data.has_value());
       table_.update_extra(node, [&](node::FileExtra& extra) {
         extra.orphan = pin;
         extra.data = data;
         extra.lower_key.reset();
       });
+      node.set_in_upper();
       break;
     }
     TRY(ensure_directory_upper(*names.parent));
     const DirLock lock{locks_, LockMode::kExclusive, names.parent};
-    if (table_.names_of(node).dentry != names.dentry) {
+    const NodeNames now = table_.names_of(node);
+    if (now.dentry != names.dentry || now.parent != names.parent) {
       continue;
     }
-    TRY(publish_named(node, plan, staged, names));
-    if (data) {
-      table_.update_extra(node, [&](node::FileExtra& extra) { extra.data = data; });
-    }
+    TRY(publish_named(node, plan, staged, names, data));
     break;
   }
-  node.metacopy.store(data.has_value());
-  node.set_in_upper();
   if (staged.file.valid() && !data) {
     node.has_io.store(true);
     (void)io_.insert({&node, 2}, std::move(staged.file), sys::FdCache::IfPresent::kReplace);
@@ -141,7 +145,8 @@ Status FileSystem::publish_copy(Node& node, const copyup::Plan& plan, copyup::St
 
 /// Puts a staged copy at its name. The caller holds tree and the parent's DirLock exclusively.
 Status FileSystem::publish_named(Node& node, const copyup::Plan& plan, copyup::Staged& staged,
-                                 const NodeNames& names) {
+                                 const NodeNames& names,
+                                 const std::optional<merge::DataLocation>& data) {
   const UpperPlace place = TRY(upper_place(*names.parent));
   const FileStat parent = TRY(sys::stat_object({place.fd->borrow(), ""}));
   std::string index_name;
@@ -149,6 +154,9 @@ Status FileSystem::publish_named(Node& node, const copyup::Plan& plan, copyup::S
     TRY(publish_index(plan, staged, index_name));
   }
   TRY(mark_impure(place));
+  if (data) {
+    table_.update_extra(node, [&](node::FileExtra& extra) { extra.data = data; });
+  }
   const Status published = staged.entry.publish(place.fd->borrow(), names.dentry->name, 0);
   if (!published) {
     if (!index_name.empty()) {
@@ -173,13 +181,18 @@ Status FileSystem::publish_named(Node& node, const copyup::Plan& plan, copyup::S
   } else {
     table_.set_name_upper(*names.parent, names.dentry->view());
   }
+  // Still under the DirLock: whoever waits for it finds the new state whole.
+  node.metacopy.store(data.has_value());
+  node.set_in_upper();
   return {};
 }
 
 Status FileSystem::publish_index(const copyup::Plan& plan, copyup::Staged& staged,
                                  std::string& index_name) {
-  // Before it is visible: two links are about to exist, the index entry and the name.
-  TRY(write_nlink(staged.entry.object(), static_cast<std::int64_t>(plan.stat.nlink), 2));
+  // As many names as below: true before and after the name exists, so also after a crash between.
+  TRY(f_.writer->set_xattr(staged.entry.object(),
+                           layer::mark_name(*f_.engine->policy().marks, layer::Mark::kNlink), "L+0",
+                           0));
   std::string name = layer::index_name(*plan.origin);
   const Status linked =
       f_.writer->make_link(staged.entry.object(), f_.workdir->index(), name.c_str());
@@ -288,7 +301,7 @@ Status FileSystem::copy_up_directory(Node& directory, Node& parent) {
   merge::DirectoryPart part;
   part.layer = layer::kUpper;
   part.aufs.set(layer::AufsHint::State::kNone);
-  parts.insert(parts.begin(), std::move(part));
+  parts.add_upper(std::move(part));
   table_.set_name_upper(parent, names.dentry->view());
   directory.set_in_upper();
   changed(directory);

@@ -38,11 +38,13 @@ Status FileSystem::make_owned(const RequestContext& context, const Making& makin
     return Errno{EPERM};
   }
   TRY(making.make(dir, name));
-  if (!owner.group_granted()) {
-    // A supplementary group of an ordinary user: chown(2) is allowed what setfsgid(2) is not.
-    return f_.writer->change_owner({dir, name}, static_cast<uid_t>(-1), gid);
+  if (owner.group_granted() || (TRY(sys::stat_object({dir, ""})).mode & kSetGid) != 0) {
+    return {};
   }
-  return {};
+  // A supplementary group of an ordinary user: chown(2) is allowed what setfsgid(2) is not.
+  const sys::ObjectRef made =
+      *name == '\0' ? sys::ObjectRef{making.file->borrow(), ""} : sys::ObjectRef{dir, name};
+  return f_.writer->change_owner(made, static_cast<uid_t>(-1), gid);
 }
 
 Status FileSystem::make_over_whiteout(const RequestContext& context, const Making& making,

@@ -68,8 +68,7 @@ Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, Dir
     if (plus == Plus::kYes) {
       // The listing tells the topmost part that has the name, unless names changed since. (A
       // copy-up of the directory itself only adds a part at the top, which cannot have it.)
-      const bool current = listed->version() == directory.directory().version.load();
-      auto found = resolve(directory, name, current ? entry.part : 0);
+      auto found = resolve(directory, name, {entry.part, listed->version()});
       if (!found && found.error() == ENOENT) {
         continue;
       }

@@ -146,6 +146,8 @@ class FileSystem {
   /// For messages only: where the node is in the merged tree, with unprintable bytes escaped.
   std::string describe(node::Node& node);
   [[nodiscard]] std::size_t node_count() { return table_.size(); }
+  /// Before serving: volatile mounts leave a mark that a crash would keep.
+  Status start();
   /// Unmount: what the sync policy still owes (volatile: the crash marker is removed).
   void shut_down();
 
@@ -190,7 +192,12 @@ class FileSystem {
   // names
   Status check_new_name(const char* name) const;
   Status writable() const { return read_only() ? Status{Errno{EROFS}} : Status{}; }
-  Result<Entry> resolve(node::Node& parent, const char* name, std::size_t first_part);
+  /// What a listing knows: parts above `first_part` lack the name, while the version is this one.
+  struct ListingHint {
+    std::size_t first_part = 0;
+    std::uint32_t version = 0;
+  };
+  Result<Entry> resolve(node::Node& parent, const char* name, ListingHint hint);
   Result<node::NodeSeed> seed_of(node::NodeDirectory& parent, const char* name,
                                  merge::Resolution& resolution);
   Status seed_lower_link(node::NodeDirectory& parent, const char* name,
@@ -256,7 +263,8 @@ class FileSystem {
   Status publish_copy(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
                       std::optional<merge::DataLocation> data);
   Status publish_named(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
-                       const node::NodeNames& names);
+                       const node::NodeNames& names,
+                       const std::optional<merge::DataLocation>& data);
   Status publish_index(const copyup::Plan& plan, copyup::Staged& staged, std::string& index_name);
   Status complete_data(node::Node& node);
   Status ensure_directory_upper(node::Node& directory);
@@ -269,6 +277,8 @@ class FileSystem {
   Result<sys::FdPin> open_io(node::Node& node, sys::Access access);
   Result<sys::FdPin> open_data(node::Node& node);
   Result<sys::UniqueFd> open_upper(node::Node& node, sys::Access access);
+  Result<sys::UniqueFd> open_object(sys::ObjectRef object, sys::Access access);
+  Result<sys::UniqueFd> open_at_path(const merge::DataLocation& data);
   void drop_io(node::Node& node);
   void release(node::Node& node);
 

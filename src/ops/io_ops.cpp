@@ -4,6 +4,7 @@
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
+#include "sys/owner_access.h"
 
 namespace plyfs::ops {
 
@@ -27,22 +28,26 @@ void FileSystem::drop_io(Node& node) {
 
 Result<sys::UniqueFd> FileSystem::open_upper(Node& node, sys::Access access) {
   Located located{*this};
-  const sys::ObjectRef object = TRY(located.find(node));
-  auto opened = sys::open_file(object, access);
-  if (opened || opened.error() != EACCES || f_.engine == nullptr ||
-      f_.engine->policy().privileges.dac_override) {
-    return opened;
+  return open_object(TRY(located.find(node)), access);
+}
+
+/// A file of the upper (or, in a read-only mount, of any) layer.
+Result<sys::UniqueFd> FileSystem::open_object(sys::ObjectRef object, sys::Access access) {
+  if (f_.engine == nullptr || f_.engine->policy().privileges.dac_override) {
+    return sys::open_file(object, access);
   }
-  // An unprivileged daemon that owns a file whose mode shuts it out (0444 with a writer that
-  // opened it before, 0000): the mode is lifted for the moment of opening.
-  const FileStat stat = TRY(sys::stat_object(object));
-  if (stat.uid != f_.engine->policy().privileges.euid) {
-    return opened;
+  // The mode may shut the daemon out (0444 with a writer that opened the file before, 0000).
+  return sys::with_owner_access(object, [&] { return sys::open_file(object, access); });
+}
+
+/// Component by component: no link is followed.
+Result<sys::UniqueFd> FileSystem::open_at_path(const merge::DataLocation& data) {
+  const std::vector<std::string> components = TRY(merge::split_absolute('/' + data.path));
+  sys::UniqueFd dir = TRY(sys::duplicate(f_.stack[data.layer].root.borrow()));
+  for (std::size_t i = 0; i + 1 < components.size(); ++i) {
+    dir = TRY(sys::open_directory_at(dir.borrow(), components[i].c_str()));
   }
-  TRY(sys::change_mode(object, (stat.mode & kPermissionMask) | kOwnerReadWrite));
-  opened = sys::open_file(object, access);
-  TRY(sys::change_mode(object, stat.mode & kPermissionMask));
-  return opened;
+  return sys::open_file({dir.borrow(), components.back().c_str()}, sys::Access::kRead);
 }
 
 /// The data of a lower file, or of a metadata-only copy.
@@ -50,23 +55,12 @@ Result<sys::FdPin> FileSystem::open_data(Node& node) {
   if (sys::FdPin cached = io_.find({&node, kBelow})) {
     return cached;
   }
-  sys::UniqueFd opened;
+  // The lock that Located holds decides: a copy-up under way is either seen whole or not at all.
+  Located located{*this};
+  const sys::ObjectRef object = TRY(located.find(node));
   const auto data = node.metacopy.load() ? table_.extra_of(node).data : std::nullopt;
-  if (data) {
-    const std::size_t slash = data->path.rfind('/');
-    sys::UniqueFd dir = TRY(sys::duplicate(f_.stack[data->layer].root.borrow()));
-    std::size_t at = 0;
-    while (slash != std::string::npos && at < slash) {
-      const std::size_t next = std::min(data->path.find('/', at), slash);
-      dir = TRY(sys::open_directory_at(dir.borrow(), data->path.substr(at, next - at).c_str()));
-      at = next + 1;
-    }
-    const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
-    opened = TRY(sys::open_file({dir.borrow(), data->path.c_str() + name}, sys::Access::kRead));
-  } else {
-    Located located{*this};
-    opened = TRY(sys::open_file(TRY(located.find(node)), sys::Access::kRead));
-  }
+  sys::UniqueFd opened =
+      data ? TRY(open_at_path(*data)) : TRY(sys::open_file(object, sys::Access::kRead));
   node.has_io.store(true);
   return io_.insert({&node, kBelow}, std::move(opened), sys::FdCache::IfPresent::kKeep);
 }
@@ -207,6 +201,13 @@ Status FileSystem::set_inode_flags(Node& node, std::uint32_t flags) {
   }
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
   return f_.writer->set_inode_flags(file->borrow(), flags);
+}
+
+Status FileSystem::start() {
+  if (f_.engine && f_.engine->policy().sync == SyncPolicy::kVolatile) {
+    return f_.workdir->set_volatile();
+  }
+  return {};
 }
 
 void FileSystem::shut_down() {

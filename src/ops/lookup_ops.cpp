@@ -33,7 +33,10 @@ std::int64_t union_nlink_of(const std::string& mark, std::int64_t upper_nlink,
   }
   const char* begin = mark.data() + (mark[1] == '+' ? 2 : 1);
   (void)std::from_chars(begin, mark.data() + mark.size(), difference);
-  const std::int64_t base = mark[0] == 'L' && lower_nlink > 0 ? lower_nlink : upper_nlink;
+  // Relative to a lower inode that is not found any more: the names that exist, without the index.
+  const std::int64_t base = mark[0] != 'L'    ? upper_nlink
+                            : lower_nlink > 0 ? lower_nlink
+                                              : upper_nlink - 1;
   return std::max<std::int64_t>(base + difference, 1);
 }
 
@@ -123,7 +126,8 @@ Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {
     }
     // The name may change until its directory is locked: look again then.
     dir_.emplace(fs_.locks_, LockMode::kShared, names.parent);
-    if (fs_.table_.names_of(node).dentry != names.dentry) {
+    const NodeNames now = fs_.table_.names_of(node);
+    if (now.dentry != names.dentry || now.parent != names.parent) {
       dir_.reset();
       continue;
     }
@@ -150,10 +154,10 @@ Result<Entry> FileSystem::lookup(Node& parent, const char* name) {
   if (std::string_view{name}.size() > kNameMax) {
     return Errno{ENAMETOOLONG};
   }
-  return resolve(parent, name, 0);
+  return resolve(parent, name, {});
 }
 
-Result<Entry> FileSystem::resolve(Node& parent, const char* name, std::size_t first_part) {
+Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hint) {
   if (NodeRef known = table_.find(parent, name)) {
     // The server is the only writer: what it knows needs no search.
     const FileStat stat = TRY(stat_node(*known));
@@ -165,7 +169,8 @@ Result<Entry> FileSystem::resolve(Node& parent, const char* name, std::size_t fi
     return Errno{ENOENT};
   }
   NodeDirectory directory{handles_, parent};
-  merge::Resolution resolution = TRY(lookup_.find(directory, name, first_part));
+  const bool current = hint.version == parent.directory().version.load();
+  merge::Resolution resolution = TRY(lookup_.find(directory, name, current ? hint.first_part : 0));
   if (!resolution.found) {
     return Errno{ENOENT};
   }
@@ -196,9 +201,8 @@ Result<NodeSeed> FileSystem::seed_of(NodeDirectory& parent, const char* name,
 
 Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
                                    merge::Resolution& resolution, NodeSeed& seed) {
-  seed.lower_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
   if (!f_.index) {
-    return {};
+    return {};  // each name is a file of its own once it is changed, as with the kernel's index=off
   }
   std::size_t index = 0;
   while (parent.parts()[index].layer != resolution.layer) {
@@ -209,6 +213,7 @@ Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
   if (!origin) {
     return {};
   }
+  seed.lower_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
   const std::string index_name = layer::index_name(*origin);
   const sys::ObjectRef indexed{f_.workdir->index(), index_name.c_str()};
   auto upper = sys::stat_object(indexed);
@@ -217,7 +222,7 @@ Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
                                                                     : Status{upper.error()};
   }
   // Another name of this inode was copied up: this one is it, too.
-  const layer::FileMarks marks = TRY(layer::read_file_marks(indexed));
+  const layer::FileMarks marks = TRY(layer::read_file_marks(indexed, layer::Reading::kLiftMode));
   const auto lower_nlink = static_cast<std::int64_t>(resolution.stat.nlink);
   seed.layer = layer::kUpper;
   seed.index_name = index_name;
@@ -287,7 +292,7 @@ Result<NodeRef> FileSystem::child(Node& parent, const char* name) {
   if (NodeRef known = table_.find(parent, name)) {
     return known;
   }
-  Entry entry = TRY(resolve(parent, name, 0));
+  Entry entry = TRY(resolve(parent, name, {}));
   return std::move(entry.node);
 }
 

@@ -184,7 +184,8 @@ Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
     for (;;) {
       const NodeNames names = table_.names_of(node);
       const DirLock lock{locks_, LockMode::kExclusive, &new_parent, names.parent};
-      if (table_.names_of(node).dentry != names.dentry) {
+      const NodeNames now = table_.names_of(node);
+      if (now.dentry != names.dentry || now.parent != names.parent) {
         continue;
       }
       sys::FdPin dir = names.orphan;

@@ -198,7 +198,12 @@ Status FileSystem::clear_target(RenameSide& to) {
     return f_.writer->rename_entry(to.place.fd->borrow(), to.name, trash.directory(), trash.name(),
                                    0);
   }
-  return staged.entry.publish(to.place.fd->borrow(), to.name, sys::kRenameExchange);
+  if (f_.whiteouts->abilities().exchange) {
+    return staged.entry.publish(to.place.fd->borrow(), to.name, sys::kRenameExchange);
+  }
+  layer::StagedEntry trash = f_.workdir->stage();
+  TRY(f_.writer->rename_entry(to.place.fd->borrow(), to.name, trash.directory(), trash.name(), 0));
+  return staged.entry.publish(to.place.fd->borrow(), to.name, 0);
 }
 
 /// Marks that the moved object needs at its new place, put on before it moves: there they say what
@@ -217,6 +222,11 @@ Status FileSystem::prepare_move(RenameSide& moved, const RenameSide& target) {
     TRY(link_up(*moved.node, moved.place, moved.name));
     moved.state = UpperState::kObject;
     table_.set_name_upper(*moved.parent, moved.name);
+  }
+  if (!table_.extra_of(*moved.node).index_name.empty()) {
+    // Under another name the lower inode is not found: the count becomes relative to the upper.
+    std::int64_t union_nlink = 0;
+    TRY(before_link_change(*moved.node, union_nlink));
   }
   TRY(write_redirect(*moved.node, {moved.place.fd->borrow(), moved.name}));
   const FileStat stat = TRY(sys::stat_object({moved.place.fd->borrow(), moved.name}));

@@ -112,10 +112,6 @@ Status sync_data(BorrowedFd fd) {
   return checked([&] { return ::fdatasync(fd.get()); });
 }
 
-Status sync_filesystem(BorrowedFd fd) {
-  return checked([&] { return ::syncfs(fd.get()); });
-}
-
 Result<std::uint32_t> inode_flags(BorrowedFd fd) {
   int flags = 0;
   if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) {
@@ -127,10 +123,6 @@ Result<std::uint32_t> inode_flags(BorrowedFd fd) {
 Status set_inode_flags(BorrowedFd fd, std::uint32_t flags) {
   int value = static_cast<int>(flags);
   return checked([&] { return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &value); });
-}
-
-Status get_fsxattr(BorrowedFd fd, void* fsxattr) {
-  return checked([&] { return ::ioctl(fd.get(), FS_IOC_FSGETXATTR, fsxattr); });
 }
 
 Status lock_exclusive(BorrowedFd fd) {

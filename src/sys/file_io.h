@@ -25,13 +25,9 @@ Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_
 Status resize(BorrowedFd fd, std::int64_t size_bytes);
 Status sync_all(BorrowedFd fd);
 Status sync_data(BorrowedFd fd);
-/// syncfs(2). `fd` must not be O_PATH.
-Status sync_filesystem(BorrowedFd fd);
 /// FS_IOC_GETFLAGS / FS_IOC_SETFLAGS.
 Result<std::uint32_t> inode_flags(BorrowedFd fd);
 Status set_inode_flags(BorrowedFd fd, std::uint32_t flags);
-/// FS_IOC_FSGETXATTR / FSSETXATTR, raw 28-byte struct fsxattr.
-Status get_fsxattr(BorrowedFd fd, void* fsxattr);
 /// LOCK_EX without waiting; EWOULDBLOCK when another process holds it.
 Status lock_exclusive(BorrowedFd fd);
 
