@@ -53,7 +53,7 @@ Status Engine::make(const Plan& plan, Staged& staged) {
     if (plan.data == Plan::Data::kLeaveBelow) {
       TRY(writer.resize(staged.file.borrow(), plan.stat.size_bytes));
     } else if (plan.data_bytes > 0) {
-      const sys::UniqueFd source = TRY(sys::open_file(plan.source, sys::Access::kRead));
+      const sys::UniqueFd source = TRY(sys::open_file(plan.data_source, sys::Access::kRead));
       TRY(copy_data(writer, source.borrow(), staged.file.borrow(), plan.data_bytes));
     }
   } else if (plan.stat.is_directory()) {
@@ -110,9 +110,6 @@ Status Engine::write_marks(const Plan& plan, sys::ObjectRef to) {
   const auto key = [&](layer::Mark mark) { return layer::mark_name(*policy_.marks, mark); };
   if (plan.data == Plan::Data::kLeaveBelow) {
     TRY(writer.set_xattr(to, key(layer::Mark::kMetacopy), "", 0));
-  }
-  if (!plan.redirect.empty()) {
-    TRY(writer.set_xattr(to, key(layer::Mark::kRedirect), plan.redirect, 0));
   }
   if (plan.origin) {
     TRY(writer.set_xattr(to, key(layer::Mark::kOrigin), *plan.origin, 0));

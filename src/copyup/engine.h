@@ -27,13 +27,12 @@ struct Policy {
 /// What to copy. `source` and `stat` are those of one object in one layer.
 struct Plan {
   sys::ObjectRef source;
+  sys::ObjectRef data_source;  ///< regular files: elsewhere when the source has metadata only
   FileStat stat;
   enum class Data : std::uint8_t { kCopy, kLeaveBelow } data = Data::kCopy;
   std::int64_t data_bytes = 0;  ///< with kCopy: how much of a regular file is wanted
   std::uint64_t shown_ino = 0;  ///< 0: the copy gets a number of its own
   std::optional<std::string> origin;
-  /// Where the data stays when it is left below (redirect mark); empty = same path.
-  std::string redirect;
 };
 
 struct Staged {

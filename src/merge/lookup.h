@@ -17,6 +17,9 @@ struct DataLocation {
   layer::LayerIndex layer = 0;
   std::string path;  ///< from the layer's root
   std::int64_t blocks_512 = 0;
+  /// Where the next layer below has the file, which may be a metadata-only copy itself: what a
+  /// redirect mark must say.
+  std::string below;
 };
 
 struct Resolution {

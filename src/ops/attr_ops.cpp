@@ -73,8 +73,8 @@ Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef
   mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
   if ((stat.mode & kSetGid) != 0) {
     const gid_t group = f_.gids.to_view(stat.gid);
-    const bool member = context.uid == 0 || context.gid == group ||
-                        sys::process_has_group(context.pid, group);
+    const bool member =
+        context.uid == 0 || context.gid == group || sys::process_has_group(context.pid, group);
     if ((stat.mode & kGroupExecute) != 0 || !member) {
       kept &= ~kSetGid;
     }

@@ -61,6 +61,7 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
     const sys::ObjectRef object = TRY(located.find(node));
     source = TRY(sys::open_handle(object));
     plan.source = {source.borrow(), ""};
+    plan.data_source = plan.source;
     plan.stat = TRY(sys::stat_object(plan.source));
     const NodeNames names = table_.names_of(node);
     const auto origin_layer =
@@ -76,14 +77,12 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
     }
     if (leave) {
       plan.data = copyup::Plan::Data::kLeaveBelow;
+      const merge::DirectoryPart* part = node::part_in(*names.parent, origin_layer);
+      const std::string path = join(handles_.path(*names.parent, *part), names.dentry->view());
       if (!data) {
-        const merge::DirectoryPart* part = node::part_in(*names.parent, origin_layer);
-        data = merge::DataLocation{origin_layer,
-                                   join(handles_.path(*names.parent, *part), names.dentry->view()),
-                                   plan.stat.blocks_512};
-      } else {
-        plan.redirect = '/' + data->path;
+        data = merge::DataLocation{origin_layer, path, plan.stat.blocks_512, path};
       }
+      data->below = path;  // found by name: no redirect is needed where it is
     }
   }
   if (plan.stat.nlink > 1 && !(f_.index && plan.origin)) {
@@ -98,7 +97,7 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
   sys::FdPin below;
   if (plan.data == copyup::Plan::Data::kCopy && node.metacopy.load() && plan.data_bytes > 0) {
     below = TRY(open_data(node));
-    plan.source = {below->borrow(), ""};
+    plan.data_source = {below->borrow(), ""};
   }
   if (plan.data == copyup::Plan::Data::kCopy) {
     data.reset();
@@ -224,7 +223,7 @@ Status FileSystem::write_redirect(Node& node, sys::ObjectRef object) {
   }
   const auto data = table_.extra_of(node).data;
   return data ? f_.writer->set_xattr(object, layer::mark_name(*marks, layer::Mark::kRedirect),
-                                     '/' + data->path, 0)
+                                     '/' + data->below, 0)
               : Status{};
 }
 

@@ -232,10 +232,12 @@ Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
           ? union_nlink_of(*marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
           : lower_nlink;
   if (marks.metacopy) {
-    seed.data = merge::DataLocation{
-        resolution.layer,
-        parent.part_path(index).empty() ? std::string{name} : parent.part_path(index) + '/' + name,
-        resolution.stat.blocks_512};
+    // The lower inode of this name is the one that the index entry was copied from.
+    const std::string above = parent.part_path(index);
+    const std::string path = above.empty() ? std::string{name} : above + '/' + name;
+    seed.data = resolution.data.value_or(
+        merge::DataLocation{resolution.layer, path, resolution.stat.blocks_512, path});
+    seed.data->below = path;
   }
   resolution.stat = *upper;
   return {};

@@ -53,7 +53,9 @@ std::vector<Aspect> entry_aspects(const TreeEntry& expected, const TreeEntry& ac
   const bool times = rules.timeline != nullptr ? rules.timeline->agree(expected.mtime, actual.mtime)
                                                : same_time(expected.mtime, actual.mtime);
   if (!times) found.push_back({"mtime", time_word(expected.mtime), time_word(actual.mtime)});
-  if (rules.inode_numbers == InodeNumbers::kSame) {
+  const bool markable = expected.words.starts_with("reg") || expected.words.starts_with("dir");
+  if (rules.inode_numbers == InodeNumbers::kSame ||
+      (rules.inode_numbers == InodeNumbers::kSameWhereMarked && markable)) {
     differ(found, "st_ino", std::to_string(expected.inode), std::to_string(actual.inode));
   }
   return found;

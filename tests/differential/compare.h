@@ -25,7 +25,13 @@ std::string outcome_words(const OpResult& result);
 std::optional<Difference> compare_results(const Operation& operation, const OpResult& reference,
                                           const OpResult& subject, const Timeline& timeline);
 
-enum class InodeNumbers : std::uint8_t { kIgnored, kSame };
+enum class InodeNumbers : std::uint8_t {
+  kIgnored,
+  kSame,
+  /// user.* marks exist on files and directories only: the number of a copied-up symbolic link or
+  /// special file is forgotten at unmount.
+  kSameWhereMarked,
+};
 enum class HardLinks : std::uint8_t { kIgnored, kSame };
 
 /// How two dumps are compared.

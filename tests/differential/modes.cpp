@@ -92,6 +92,7 @@ Drivers drivers_of(Mode mode, const Subject& subject, const std::string& log) {
     drivers.promise = InodeNumbers::kIgnored;
     return drivers;
   }
+  if (mode == Mode::kUser) drivers.promise = InodeNumbers::kSameWhereMarked;
   const std::string more = subject.options.empty() ? "" : "," + subject.options;
   drivers.subject = plyfs_driver(subject.binary, options.subject + more, log);
   return drivers;

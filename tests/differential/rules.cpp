@@ -33,6 +33,14 @@ const std::vector<Rule>& rules() {
        [](const Operation& op, const OpResult& reference, const OpResult& subject) {
          return op.kind == OpKind::kFgetxattr && reference.error == ENODATA && subject.error == 0;
        }},
+      {"removed-file-count",
+       "a descriptor of a removed lower file keeps the count from before in overlayfs",
+       [](const Operation& op, const OpResult& reference, const OpResult& subject) {
+         std::string expected = reference.data;
+         const auto at = expected.find(" n1 ");
+         if (op.kind != OpKind::kFstat || at == std::string::npos) return false;
+         return expected.replace(at, 4, " n0 ") == subject.data;
+       }},
       {"acl-removal",
        "removing an ACL that is not there: 0 on an upper file, ENODATA on a lower one, and plyfs "
        "copies up later than overlayfs (at the first change, not at open)",
