@@ -86,6 +86,7 @@ struct Stack::State {
       const int code = end_of_daemon();
       throw std::runtime_error("plyfs did not mount: exit code " + std::to_string(code));
     }
+    (void)exists(root + "/mnt/.");  // the first answer: now it serves
   }
 
   int end_of_daemon() {
