@@ -13,7 +13,6 @@ struct Lookup::Search {
   bool renamed = false;  ///< parts found from now on need an explicit path
   std::string absolute;  ///< not empty: deeper layers are searched at this path
   bool wants_data = false;
-  std::string below;  ///< first place of the data search that has the file
   std::optional<std::uint64_t> first_lower_ino;
   Resolution result;
 };
@@ -146,6 +145,9 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
       }
     }
     if (next == Next::kDeeper && !marks.redirect.empty()) {
+      if (candidate.layer == layer::kUpper) {
+        result.redirect = marks.redirect;
+      }
       if (marks.redirect.front() == '/') {
         (void)TRY(split_absolute(marks.redirect));
         search.absolute = std::move(marks.redirect);
@@ -192,11 +194,11 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
       result.shown_ino = *marks.shown_ino;
     }
   }
-  if (search.wants_data && search.below.empty()) {
-    search.below = candidate.path();
-  }
   if (stat.is_regular() && marks.metacopy) {
     search.wants_data = true;
+    if (upper) {
+      result.redirect = marks.redirect;
+    }
     if (!marks.redirect.empty() && marks.redirect.front() == '/') {
       (void)TRY(split_absolute(marks.redirect));
       search.absolute = marks.redirect;
@@ -214,7 +216,7 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
     result.marks = std::move(marks);
   }
   if (search.wants_data) {
-    result.data = DataLocation{candidate.layer, candidate.path(), stat.blocks_512, search.below};
+    result.data = DataLocation{candidate.layer, candidate.path(), stat.blocks_512, {}};
   }
   return Next::kStop;
 }

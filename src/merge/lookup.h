@@ -17,9 +17,9 @@ struct DataLocation {
   layer::LayerIndex layer = 0;
   std::string path;  ///< from the layer's root
   std::int64_t blocks_512 = 0;
-  /// Where the next layer below has the file, which may be a metadata-only copy itself: what a
-  /// redirect mark must say.
-  std::string below;
+  /// Where the file is in the merged tree of the lower layers: what a redirect mark must say. (The
+  /// layers may hold it elsewhere, by redirects of their own.) From the root, without the slash.
+  std::string lower_path;
 };
 
 struct Resolution {
@@ -28,6 +28,7 @@ struct Resolution {
   FileStat stat;                ///< there
   std::uint64_t shown_ino = 0;
   DirectoryParts parts;              ///< directories only
+  std::string redirect;              ///< of the upper's directory or metadata-only copy, as written
   layer::FileMarks marks;            ///< regular upper files only
   std::optional<DataLocation> data;  ///< metadata-only copies
 };

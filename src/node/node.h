@@ -58,6 +58,9 @@ struct FileExtra {
 struct DirectoryData {
   /// Guarded by the directory's DirLock: shared to read, exclusive to change.
   merge::DirectoryParts parts;
+  /// Where the directory is in the merged tree of the lower layers, when that is not under the same
+  /// name in its parent's place: the upper's redirect. Changed under the tree lock (exclusive).
+  std::unique_ptr<const std::string> lower_path;
   /// Counts changes of the names; a listing of another version is stale.
   std::atomic<std::uint32_t> version{0};
   sys::FdPin orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu

@@ -78,11 +78,14 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
     if (leave) {
       plan.data = copyup::Plan::Data::kLeaveBelow;
       const merge::DirectoryPart* part = node::part_in(*names.parent, origin_layer);
-      const std::string path = join(handles_.path(*names.parent, *part), names.dentry->view());
       if (!data) {
-        data = merge::DataLocation{origin_layer, path, plan.stat.blocks_512, path};
+        data = merge::DataLocation{origin_layer,
+                                   join(handles_.path(*names.parent, *part), names.dentry->view()),
+                                   plan.stat.blocks_512,
+                                   {}};
       }
-      data->below = path;  // found by name: no redirect is needed where it is
+      // Found by name: no redirect is needed where it is.
+      data->lower_path = lower_path_of(*names.parent, names.dentry->view());
     }
   }
   if (plan.stat.nlink > 1 && !(f_.index && plan.origin)) {
@@ -223,7 +226,7 @@ Status FileSystem::write_redirect(Node& node, sys::ObjectRef object) {
   }
   const auto data = table_.extra_of(node).data;
   return data ? f_.writer->set_xattr(object, layer::mark_name(*marks, layer::Mark::kRedirect),
-                                     '/' + data->below, 0)
+                                     '/' + data->lower_path, 0)
               : Status{};
 }
 

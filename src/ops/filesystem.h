@@ -198,12 +198,17 @@ class FileSystem {
     std::uint32_t version = 0;
   };
   Result<Entry> resolve(node::Node& parent, const char* name, ListingHint hint);
-  Result<node::NodeSeed> seed_of(node::NodeDirectory& parent, const char* name,
-                                 merge::Resolution& resolution);
-  Status seed_lower_link(node::NodeDirectory& parent, const char* name,
+  Result<node::NodeSeed> seed_of(node::NodeDirectory& directory, node::Node& parent,
+                                 const char* name, merge::Resolution& resolution);
+  Status seed_lower_link(node::NodeDirectory& directory, node::Node& parent, const char* name,
                          merge::Resolution& resolution, node::NodeSeed& seed);
   Status seed_upper_link(node::NodeDirectory& parent, const char* name,
                          merge::Resolution& resolution, node::NodeSeed& seed);
+  /// Where the directory is in the merged tree of the lower layers; from the root, "" for it.
+  std::string lower_path(node::Node& directory);
+  std::string lower_path_of(node::Node& parent, std::string_view name);
+  /// What a redirect mark on `name` in `parent` means, as a lower path.
+  std::string redirected_path(node::Node& parent, const std::string& redirect);
   Result<bool> is_origin(node::NodeDirectory& parent, const char* name,
                          const merge::Resolution& below, const std::string& origin);
   Result<node::NodeRef> child(node::Node& parent, const char* name);

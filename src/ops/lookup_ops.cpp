@@ -174,41 +174,50 @@ Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hi
   if (!resolution.found) {
     return Errno{ENOENT};
   }
-  NodeSeed seed = TRY(seed_of(directory, name, resolution));
+  NodeSeed seed = TRY(seed_of(directory, parent, name, resolution));
   NodeRef node = table_.attach(parent, name, std::move(seed));
   const FileStat stat = view_locked(*node, resolution.stat);
   return Entry{std::move(node), stat};
 }
 
-Result<NodeSeed> FileSystem::seed_of(NodeDirectory& parent, const char* name,
+Result<NodeSeed> FileSystem::seed_of(NodeDirectory& directory, Node& parent, const char* name,
                                      merge::Resolution& resolution) {
   NodeSeed seed;
   seed.entry_type = entry_type_of(resolution.stat.mode);
   seed.layer = resolution.layer;
   seed.ino = resolution.shown_ino;
   seed.parts = std::move(resolution.parts);
-  seed.data = std::move(resolution.data);
+  if (resolution.stat.is_directory() && !resolution.redirect.empty()) {
+    seed.lower_path =
+        std::make_unique<const std::string>(redirected_path(parent, resolution.redirect));
+  }
+  if (resolution.data) {
+    resolution.data->lower_path = resolution.redirect.empty()
+                                      ? lower_path_of(parent, name)
+                                      : redirected_path(parent, resolution.redirect);
+    seed.data = resolution.data;
+  }
   if (resolution.stat.is_directory() || resolution.stat.nlink < 2) {
     return seed;
   }
   if (resolution.layer == layer::kUpper) {
-    TRY(seed_upper_link(parent, name, resolution, seed));
+    TRY(seed_upper_link(directory, name, resolution, seed));
   } else {
-    TRY(seed_lower_link(parent, name, resolution, seed));
+    TRY(seed_lower_link(directory, parent, name, resolution, seed));
   }
   return seed;
 }
 
-Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
+Status FileSystem::seed_lower_link(NodeDirectory& directory, Node& parent, const char* name,
                                    merge::Resolution& resolution, NodeSeed& seed) {
   if (!f_.index) {
     return {};  // each name is a file of its own once it is changed, as with the kernel's index=off
   }
   std::size_t index = 0;
-  while (parent.parts()[index].layer != resolution.layer) {
+  while (directory.parts()[index].layer != resolution.layer) {
     ++index;
   }
-  const sys::FdPin dir = TRY(parent.open_part(index));
+  const sys::FdPin dir = TRY(directory.open_part(index));
   const auto origin = TRY(layer::encode_origin(f_.stack[resolution.layer], {dir->borrow(), name}));
   if (!origin) {
     return {};
@@ -231,13 +240,14 @@ Status FileSystem::seed_lower_link(NodeDirectory& parent, const char* name,
       marks.nlink
           ? union_nlink_of(*marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
           : lower_nlink;
-  if (marks.metacopy) {
+  if (marks.metacopy && !seed.data) {
     // The lower inode of this name is the one that the index entry was copied from.
-    const std::string above = parent.part_path(index);
-    const std::string path = above.empty() ? std::string{name} : above + '/' + name;
-    seed.data = resolution.data.value_or(
-        merge::DataLocation{resolution.layer, path, resolution.stat.blocks_512, path});
-    seed.data->below = path;
+    const std::string above = directory.part_path(index);
+    seed.data = merge::DataLocation{resolution.layer,
+                                    above.empty() ? std::string{name} : above + '/' + name,
+                                    resolution.stat.blocks_512, lower_path_of(parent, name)};
+  } else if (!marks.metacopy) {
+    seed.data.reset();  // the copy is complete, whatever the lower file is
   }
   resolution.stat = *upper;
   return {};
@@ -276,6 +286,30 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
                                     static_cast<std::int64_t>(resolution.stat.nlink), lower_nlink);
   seed.index_name = std::move(index_name);
   return {};
+}
+
+std::string FileSystem::lower_path(Node& directory) {
+  if (&directory == &table_.root()) {
+    return {};
+  }
+  if (directory.directory().lower_path) {
+    return *directory.directory().lower_path;
+  }
+  const NodeNames names = table_.names_of(directory);
+  return names.parent == nullptr ? std::string{}
+                                 : lower_path_of(*names.parent, names.dentry->view());
+}
+
+std::string FileSystem::lower_path_of(Node& parent, std::string_view name) {
+  std::string path = lower_path(parent);
+  if (!path.empty()) {
+    path += '/';
+  }
+  return path.append(name);
+}
+
+std::string FileSystem::redirected_path(Node& parent, const std::string& redirect) {
+  return redirect.front() == '/' ? redirect.substr(1) : lower_path_of(parent, redirect);
 }
 
 /// Whether what lies below is the file that an upper file was copied from.

@@ -257,9 +257,12 @@ Status FileSystem::prepare_directory_move(Node& directory, const UpperPlace& pla
       parts[i].path = std::make_unique<const std::string>(handles_.path(directory, parts[i]));
     }
   }
-  return f_.writer->set_xattr({place.fd->borrow(), name},
-                              layer::mark_name(*marks, layer::Mark::kRedirect),
-                              '/' + *parts[1].path, 0);
+  // The mark says where the lower layers, merged, have it: they may have redirects of their own.
+  auto lower = std::make_unique<const std::string>(lower_path(directory));
+  TRY(f_.writer->set_xattr({place.fd->borrow(), name},
+                           layer::mark_name(*marks, layer::Mark::kRedirect), '/' + *lower, 0));
+  directory.directory().lower_path = std::move(lower);
+  return {};
 }
 
 Status FileSystem::publish_rename(RenameSide& from, RenameSide& to, unsigned flags) {

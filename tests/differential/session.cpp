@@ -218,8 +218,9 @@ class Session {
     if (never_reaches_server(op, reference_, zero_range_)) return std::nullopt;
     const ino_t before = inode_of(op);
     const timespec begin = Timeline::now();
-    const OpResult reference = execute(op, reference_);
+    OpResult reference = execute(op, reference_);
     const OpResult subject = execute(op, subject_);
+    if (op.kind == OpKind::kOpen && limits_.prelude) reference.mtime = subject.mtime;
     timeline_.add(begin, Timeline::now());
     // The kernel could not follow its own file handles: from here on it is no oracle.
     oracle_lost_ = reference.error == ESTALE && subject.error != ESTALE;
