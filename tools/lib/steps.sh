@@ -111,7 +111,9 @@ counted_step() {
   counts[1]=$((counts[1] + reports))
   count "${counts[@]}"
   mapfile -t -O "${#skip_reasons[@]}" skip_reasons < <(
-    grep -E '^SKIPPED' "$log" | sort | uniq | head -n 10 | sed "s/^/$name: /"
+    # A program that sums its reasons up has told each of them before.
+    { grep -E '^SKIPPED [0-9]+ times' "$log" || grep -E '^SKIPPED' "$log"; } |
+      sort | uniq | head -n 10 | sed "s/^/$name: /"
   )
   local text="${counts[0]} passed"
   ((counts[1] == 0)) || text+=", ${counts[1]} failed"
