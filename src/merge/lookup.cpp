@@ -129,14 +129,16 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
   if (candidate.explicit_path) {
     part.path = std::make_unique<const std::string>(candidate.path());
   }
-  Next next = hides_lower || candidate.bottom ? Next::kStop : Next::kDeeper;
+  Next next = candidate.bottom ? Next::kStop : Next::kDeeper;
   const bool readable_marks = part.boundary == Boundary::kNone;
   if (readable_marks && (!candidate.bottom || candidate.layer == layer::kUpper)) {
     layer::DirMarks marks =
         TRY(layer::read_dir_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
     part.xwhiteouts = marks.xwhiteouts;
     part.impure = marks.impure;
-    if (marks.opaque) {
+    // A redirect says where the lower part is, whatever lies beside the name: renaming writes the
+    // redirect first, then `.wh.NAME`, then moves, and each state must show the same.
+    if (marks.opaque || (hides_lower && marks.redirect.empty())) {
       next = Next::kStop;
     } else if (next == Next::kDeeper) {
       const sys::UniqueFd opened = TRY(sys::open_directory_at(candidate.dir, candidate.name));

@@ -187,16 +187,14 @@ Status FileSystem::clear_target(RenameSide& to) {
   plan.source = {old->borrow(), ""};
   plan.stat = stat;
   copyup::Staged staged = TRY(f_.engine->stage(plan));
-  {
+  if (f_.whiteouts->family() == WhiteoutFamily::kAufs) {
+    // An opaque mark would be a file inside, and the directory could not be replaced: the mark
+    // beside it hides the lower layers as well.
+    TRY(f_.whiteouts->add(to.place.directory(), to.name));
+  } else {
     const sys::UniqueFd fresh =
         TRY(sys::open_directory_at(staged.entry.directory(), staged.entry.name()));
     TRY(f_.whiteouts->set_opaque(fresh.borrow()));
-  }
-  if (f_.whiteouts->family() == WhiteoutFamily::kAufs) {
-    // The opaque mark is a file: the directory could not be replaced. Take it away instead.
-    layer::StagedEntry trash = f_.workdir->stage();
-    return f_.writer->rename_entry(to.place.fd->borrow(), to.name, trash.directory(), trash.name(),
-                                   0);
   }
   if (f_.whiteouts->abilities().exchange) {
     return staged.entry.publish(to.place.fd->borrow(), to.name, sys::kRenameExchange);
