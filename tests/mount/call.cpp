@@ -222,7 +222,7 @@ std::vector<std::string> xattr_names(const std::string& path) {
   for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
     std::string name = list.c_str() + at;
     at += name.size() + 1;
-    if (name != "security.selinux") {
+    if (name != "security.selinux" && !name.starts_with("trusted.SGI_ACL_")) {
       names.push_back(std::move(name));
     }
   }

@@ -74,7 +74,7 @@ std::string content(const std::string& path);
 std::string link_target(const std::string& path);
 /// The value, or the errno's name in angle brackets.
 std::string xattr(const std::string& path, const std::string& name);
-/// Names without a system's own labels (security.selinux), sorted.
+/// Names without a system's own (security.selinux, xfs's second view of ACLs), sorted.
 std::vector<std::string> xattr_names(const std::string& path);
 /// lstat; all zero on failure, and the failure is a failed check.
 struct stat status(const std::string& path);

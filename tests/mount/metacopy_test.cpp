@@ -9,6 +9,7 @@ namespace plyfs::tests {
 namespace {
 
 constexpr std::size_t kMiB = std::size_t{1} << 20U;
+constexpr blkcnt_t kXattrBlocks = 16;  ///< some filesystems put xattrs into a block of their own
 
 Systems with_metacopy() {
   Systems systems = every_union();
@@ -37,7 +38,7 @@ TEST_CASE("changing metadata of a lower file copies no data", "[metacopy]") {
         INFO(name);
         CHECK((content(stack(name)) == data));
         CHECK(status(stack(name)).st_size == static_cast<off_t>(kMiB));
-        CHECK(status(stack.upper_path(name)).st_blocks == 0);
+        CHECK(status(stack.upper_path(name)).st_blocks <= kXattrBlocks);
       }
       CHECK(permissions(stack("mode")) == 0600);
       CHECK(status(stack("owner")).st_uid == uid);
@@ -123,7 +124,7 @@ TEST_CASE("a file without its own data finds it after renames, also of its paren
     stack.remount();
     CHECK((content(stack(name)) == data));
     CHECK(permissions(stack(name)) == 0600);
-    CHECK(status(stack.upper_path(name)).st_blocks == 0);
+    CHECK(status(stack.upper_path(name)).st_blocks <= kXattrBlocks);
     REQUIRE(call::append(stack(name), "+") == "ok");
     stack.remount();
     CHECK((content(stack(name)) == data + "+"));

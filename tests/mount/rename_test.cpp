@@ -143,6 +143,12 @@ class Matrix {
   Layers layers_;
 };
 
+/// POSIX leaves the choice between two errors for a directory in the way; xfs takes the other one.
+std::string rename_outcome(const Stack& stack, const Case& one) {
+  const std::string result = call::rename(stack(one.from), stack(one.to), one.flags);
+  return result == "EEXIST" && one.flags == 0 ? "ENOTEMPTY" : result;
+}
+
 std::map<std::string, Picture> pictures(const Stack& stack, const std::vector<Case>& cases) {
   std::map<std::string, Picture> all;
   for (const Case& one : cases) {
@@ -158,7 +164,7 @@ TEST_CASE("rename does what a plain directory does, for every source and target"
   const auto before = pictures(oracle, matrix.cases());
   std::map<std::string, std::string> expected;
   for (const Case& one : matrix.cases()) {
-    expected[one.directory] = call::rename(oracle(one.from), oracle(one.to), one.flags);
+    expected[one.directory] = rename_outcome(oracle, one);
   }
   const auto after = pictures(oracle, matrix.cases());
 
@@ -178,7 +184,7 @@ TEST_CASE("rename does what a plain directory does, for every source and target"
       }
     };
     for (const Case& one : matrix.cases()) {
-      const std::string result = call::rename(stack(one.from), stack(one.to), one.flags);
+      const std::string result = rename_outcome(stack, one);
       const std::string& wanted = expected.at(one.directory);
       if (!system.redirect && one.moves_lower_directory &&
           (wanted == "ok" || wanted == "ENOTEMPTY")) {
