@@ -36,7 +36,7 @@ SINGLE_HEADERS = {
         "sys/unique_fd.h",
     },
     # A node keeps its directories open; what it opens it only hands on.
-    "node": {"sys/fd_cache.h", "sys/open.h", "sys/unique_fd.h"},
+    "node": {"sys/fd_cache.h", "sys/open.h", "sys/owner_access.h", "sys/unique_fd.h"},
     # What a verb does to an object that is open or in the upper already: read, write, attributes.
     # Names, new objects and xattrs of the upper go through layer (CONFINED_CALLS below).
     "ops": {
@@ -47,6 +47,7 @@ SINGLE_HEADERS = {
         "sys/object_stat.h",
         "sys/object_xattr.h",
         "sys/open.h",
+        "sys/owner_access.h",
         "sys/owner_access.h",  # an upper file of ours may have a mode that shuts us out
         "sys/unique_fd.h",
     },
