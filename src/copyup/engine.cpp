@@ -36,7 +36,9 @@ bool may_drop(std::string_view name, Errno error, const sys::Privileges& privile
 Result<Staged> Engine::stage(const Plan& plan) {
   Staged staged{workdir_.stage(), {}};
   TRY(make(plan, staged));
-  const sys::ObjectRef to = staged.entry.object();
+  // A regular file is open already: the shortest way to it.
+  const sys::ObjectRef to =
+      staged.file.valid() ? sys::ObjectRef{staged.file.borrow(), ""} : staged.entry.object();
   TRY(copy_xattrs(plan.source, to));
   TRY(write_marks(plan, to));
   TRY(set_attributes(plan, to));

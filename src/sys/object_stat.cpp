@@ -67,7 +67,11 @@ Result<FileStat> stat_object(ObjectRef object) {
 
 Status change_mode(ObjectRef object, mode_t mode) {
   if (object.by_fd()) {
-    return checked(::chmod(ProcPath{object}.c_str(), mode));
+    // EBADF: an O_PATH handle.
+    if (::fchmod(object.dir.get(), mode) == 0) {
+      return {};
+    }
+    return errno == EBADF ? checked(::chmod(ProcPath{object}.c_str(), mode)) : Errno{errno};
   }
   // fchmodat follows links: go through a handle, so that a link put there on the host is refused.
   UniqueFd handle{::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
@@ -85,7 +89,11 @@ Status change_owner(ObjectRef object, uid_t uid, gid_t gid) {
 Status change_times(ObjectRef object, const TimeChange& atime, const TimeChange& mtime) {
   const timespec times[2] = {to_timespec(atime), to_timespec(mtime)};
   if (object.by_fd()) {
-    return checked(::utimensat(AT_FDCWD, ProcPath{object}.c_str(), times, 0));
+    if (::futimens(object.dir.get(), times) == 0) {
+      return {};
+    }
+    return errno == EBADF ? checked(::utimensat(AT_FDCWD, ProcPath{object}.c_str(), times, 0))
+                          : Errno{errno};
   }
   return checked(::utimensat(object.dir.get(), object.name, times, AT_SYMLINK_NOFOLLOW));
 }

@@ -136,6 +136,14 @@ Status set_xattr(ObjectRef object, const char* name, std::string_view value, int
       return result == 0 ? Status{} : Status{Errno{errno}};
     }
   }
+  if (object.by_fd()) {
+    if (::fsetxattr(object.dir.get(), name, value.data(), value.size(), flags) == 0) {
+      return {};
+    }
+    if (errno != EBADF) {
+      return Errno{errno};
+    }
+  }
   const ProcPath path{object};
   const int result = object.by_fd()
                          ? ::setxattr(path.c_str(), name, value.data(), value.size(), flags)
