@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 #include <string_view>
@@ -110,13 +111,26 @@ ops::PrivilegedWrite privileged_caller(fuse_req_t request) {
                                          : ops::PrivilegedWrite::kKillSuid;
 }
 
-/// One large buffer per thread, for replies.
-std::vector<char>& thread_buffer(std::size_t size_bytes) {
-  thread_local std::vector<char> buffer;
-  if (buffer.size() < size_bytes) {
-    buffer.resize(size_bytes);
+/// One large buffer per thread, for replies. Not initialised: pages that no reply needed are never
+/// touched.
+class ReplyBuffer {
+ public:
+  char* at_least(std::size_t size_bytes) {
+    if (size_ < size_bytes) {
+      bytes_ = std::make_unique_for_overwrite<char[]>(size_bytes);
+      size_ = size_bytes;
+    }
+    return bytes_.get();
   }
-  return buffer;
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+  std::size_t size_ = 0;
+};
+
+char* thread_buffer(std::size_t size_bytes) {
+  thread_local ReplyBuffer buffer;
+  return buffer.at_least(size_bytes);
 }
 
 void on_init(void* user_data, fuse_conn_info* connection) {
@@ -274,10 +288,10 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
 void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
              fuse_file_info* /*file*/) {
   serve(request, "read", id, nullptr, [&]() -> Status {
-    std::vector<char>& buffer = thread_buffer(size);
+    char* const buffer = thread_buffer(size);
     const std::size_t got =
-        TRY(filesystem(request).read(node_of(request, id), buffer.data(), size, offset));
-    (void)fuse_reply_buf(request, buffer.data(), got);
+        TRY(filesystem(request).read(node_of(request, id), buffer, size, offset));
+    (void)fuse_reply_buf(request, buffer, got);
     return {};
   });
 }
@@ -376,8 +390,8 @@ class ReplySink final : public ops::DirectorySink {
 void read_directory(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                     ops::Plus plus) {
   serve(request, "readdir", id, nullptr, [&]() -> Status {
-    std::vector<char>& buffer = thread_buffer(size);
-    ReplySink sink{request, buffer.data(), size};
+    char* const buffer = thread_buffer(size);
+    ReplySink sink{request, buffer, size};
     if (plus == ops::Plus::kYes) {
       sink.use_plus();
     }
@@ -387,7 +401,7 @@ void read_directory(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t o
     if (!read && sink.used() == 0) {
       return read;
     }
-    if (fuse_reply_buf(request, buffer.data(), sink.used()) != 0) {
+    if (fuse_reply_buf(request, buffer, sink.used()) != 0) {
       sink.take_back();
     }
     return {};
@@ -436,11 +450,10 @@ void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char
 
 void on_getxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::size_t size) {
   serve(request, "getxattr", id, name, [&]() -> Status {
-    std::vector<char>& buffer = thread_buffer(size);
+    char* const buffer = thread_buffer(size);
     const std::size_t got =
-        TRY(filesystem(request).getxattr(node_of(request, id), name, buffer.data(), size));
-    (void)(size == 0 ? fuse_reply_xattr(request, got)
-                     : fuse_reply_buf(request, buffer.data(), got));
+        TRY(filesystem(request).getxattr(node_of(request, id), name, buffer, size));
+    (void)(size == 0 ? fuse_reply_xattr(request, got) : fuse_reply_buf(request, buffer, got));
     return {};
   });
 }

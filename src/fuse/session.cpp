@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 #include "base/log.h"
 #include "fuse/flusher.h"
@@ -45,20 +46,20 @@ ssize_t on_read_unused(int /*fd*/, void* /*buffer*/, std::size_t /*size*/, void*
 }
 
 template <typename Body>
-Body body_of(const std::vector<char>& message, std::size_t size) {
+Body body_of(const char* message, std::size_t size) {
   Body body{};
   if (size > sizeof(fuse_in_header)) {
-    std::memcpy(&body, message.data() + sizeof(fuse_in_header),
+    std::memcpy(&body, message + sizeof(fuse_in_header),
                 std::min(sizeof body, size - sizeof(fuse_in_header)));
   }
   return body;
 }
 
 /// Reads what libfuse drops, and turns TMPFILE into a CREATE (same body) marked as unnamed.
-void inspect(std::vector<char>& message, std::size_t size) {
+void inspect(char* message, std::size_t size) {
   RawRequest raw;
   fuse_in_header header{};
-  std::memcpy(&header, message.data(), std::min(size, sizeof header));
+  std::memcpy(&header, message, std::min(size, sizeof header));
   raw.opcode = header.opcode;
   switch (header.opcode) {
     case FUSE_INIT:
@@ -77,7 +78,7 @@ void inspect(std::vector<char>& message, std::size_t size) {
     case FUSE_TMPFILE:
       raw.unnamed = true;
       header.opcode = FUSE_CREATE;
-      std::memcpy(message.data(), &header, sizeof header);
+      std::memcpy(message, &header, sizeof header);
       break;
     default:
       break;
@@ -146,8 +147,8 @@ Result<sys::UniqueFd> Session::clone_device() {
   return sys::clone_fuse_device(sys::BorrowedFd{fuse_session_fd(session_)});
 }
 
-Session::Served Session::serve_one(int device, std::vector<char>& buffer) {
-  const auto got = sys::read_message(sys::BorrowedFd{device}, buffer.data(), buffer.size());
+Session::Served Session::serve_one(int device, char* buffer) {
+  const auto got = sys::read_message(sys::BorrowedFd{device}, buffer, kBufferBytes);
   if (!got) {
     const bool again = got.error() == EINTR || got.error() == EAGAIN || got.error() == ENOENT;
     if (!again && got.error() != ENODEV) {
@@ -160,7 +161,7 @@ Session::Served Session::serve_one(int device, std::vector<char>& buffer) {
   }
   inspect(buffer, *got);
   fuse_buf message{};
-  message.mem = buffer.data();
+  message.mem = buffer;
   message.size = *got;
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
@@ -170,19 +171,19 @@ Session::Served Session::serve_one(int device, std::vector<char>& buffer) {
 void Session::work(sys::UniqueFd device) {
   sys::detach_thread_fs();
   thread_device() = device.borrow().get();
-  std::vector<char> buffer(kBufferBytes);
-  while (serve_one(thread_device(), buffer) != Served::kEnd) {
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  while (serve_one(thread_device(), buffer.get()) != Served::kEnd) {
   }
 }
 
 Status Session::serve(const std::function<void()>& ready) {
   // The first message is INIT, and libfuse keeps what it says without a lock.
   {
-    std::vector<char> buffer(kBufferBytes);
+    const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
     thread_device() = fuse_session_fd(session_);
     Served first = Served::kNothing;
     while (first == Served::kNothing) {
-      first = serve_one(thread_device(), buffer);
+      first = serve_one(thread_device(), buffer.get());
     }
     if (first == Served::kEnd) {
       return Errno{ENODEV};

@@ -40,7 +40,7 @@ class Session {
  private:
   Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
   enum class Served : std::uint8_t { kRequest, kNothing, kEnd };
-  Served serve_one(int device, std::vector<char>& buffer);
+  Served serve_one(int device, char* buffer);
   void work(sys::UniqueFd device);
   Result<sys::UniqueFd> clone_device();
 

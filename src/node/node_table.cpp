@@ -12,7 +12,7 @@ namespace plyfs::node {
 namespace {
 
 constexpr std::size_t kMinBuckets = 1024;
-constexpr std::size_t kTrimAfter = 20000;  // freed nodes before memory is given back to the system
+constexpr std::size_t kTrimAfter = 4096;  // freed nodes before memory is given back to the system
 
 Dentry* make_dentry(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer,
                     std::uint32_t hash) {
