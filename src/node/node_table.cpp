@@ -76,6 +76,11 @@ void NodeTable::clear() NO_THREAD_SAFETY_ANALYSIS {
     }
   }
   buckets_.clear();
+  for (Node* node : nameless_) {
+    release_(*node);
+    delete node;
+  }
+  nameless_.clear();
   if (root_ != nullptr) {
     release_(*root_);
     delete std::exchange(root_, nullptr);
@@ -116,6 +121,7 @@ NodeRef NodeTable::attach(Node& parent, std::string_view name, NodeSeed&& seed) 
     const auto found = key ? links_.find(*key) : links_.end();
     if (found != links_.end()) {
       insert_locked(*found->second, parent, name, layer);
+      nameless_.erase(found->second);
       return ref(*found->second);
     }
   }
@@ -129,6 +135,7 @@ NodeRef NodeTable::attach_orphan(NodeSeed&& seed, sys::FdPin orphan) {
   Node* made = make_locked(std::move(seed));
   made->extra_ = std::make_unique<FileExtra>();
   made->extra_->orphan = std::move(orphan);
+  nameless_.insert(made);
   return ref(*made);
 }
 
@@ -140,6 +147,7 @@ void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer:
   if (node.extra_) {
     node.extra_->orphan = nullptr;  // O_TMPFILE that was given a name
   }
+  nameless_.erase(&node);
 }
 
 void NodeTable::remove_name(Node& parent, std::string_view name, sys::FdPin orphan) {
@@ -153,6 +161,7 @@ void NodeTable::remove_name(Node& parent, std::string_view name, sys::FdPin orph
     }
     Node& node = *dentry->node;
     if (node.names_ == dentry && dentry->next_name == nullptr) {
+      nameless_.insert(&node);
       if (node.is_directory()) {
         node.directory_->orphan = std::move(orphan);
         node.directory_->removed = true;
@@ -356,6 +365,7 @@ void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, std::vect
     return;
   }
   unregister_keys_locked(node);
+  nameless_.erase(&node);
   --nodes_;
   ++freed_since_trim_;
   dead.push_back(&node);

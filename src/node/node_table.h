@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/mutex.h"
@@ -131,6 +132,7 @@ class NodeTable {
   std::size_t nodes_ GUARDED_BY(mu_) = 0;
   std::size_t freed_since_trim_ GUARDED_BY(mu_) = 0;
   std::unordered_map<LinkKey, Node*, KeyHash> links_ GUARDED_BY(mu_);
+  std::unordered_set<Node*> nameless_ GUARDED_BY(mu_);  ///< deleted but open, or never named
 };
 
 std::uint32_t hash_of_name(const Node& parent, std::string_view name);
