@@ -12,6 +12,7 @@
 #include "layer/upper_abilities.h"
 #include "layer/whiteouts.h"
 #include "layer/workdir.h"
+#include "mount_volumes.h"
 #include "ops/filesystem.h"
 #include "sys/creds.h"
 #include "sys/dir_ops.h"
@@ -64,6 +65,10 @@ class Builder {
 
   std::unique_ptr<ops::FileSystem> build();
   [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
+  std::unique_ptr<MountVolumes> build_volumes(ops::FileSystem& filesystem) {
+    return MountVolumes::make(
+        options_, {filesystem, privileges_, mountpoint_, mountpoint_fd_.borrow()}, failure_);
+  }
   [[nodiscard]] bool acl() const { return acl_; }
 
  private:
@@ -279,10 +284,13 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
   foundation.stack = layer::LayerStack{std::move(layers), options_.xino};
   foundation.writer = std::make_unique<layer::UpperWriter>(rights);
   foundation.xattrs = options_.xattrs == Toggle::kOn;
-  foundation.uids = ops::IdMap{options_.ids.uids, options_.ids.squash_uid};
-  foundation.gids = ops::IdMap{options_.ids.gids, options_.ids.squash_gid};
+  foundation.uids = IdMap{options_.ids.uids, options_.ids.squash_uid};
+  foundation.gids = IdMap{options_.ids.gids, options_.ids.squash_gid};
   const std::size_t kept = kFdsKept + foundation.stack.size();
   foundation.max_fds = std::min(kMaxCachedFds, fds > 2 * kept ? (fds - kept) / 2 : fds / 4);
+  if (!options_.volumes.empty()) {
+    foundation.max_fds /= 2;  // volumes take the other half
+  }
   if (foundation.stack.has_upper() && !open_workdir(foundation)) {
     remove_made_work();
     return nullptr;
@@ -301,6 +309,7 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
 struct Mount::Parts {
   MountOptions options;
   std::unique_ptr<ops::FileSystem> filesystem;
+  std::unique_ptr<MountVolumes> volumes;  // null: none. Holds nodes of the filesystem
   fuse::Dispatcher dispatcher;
   std::unique_ptr<fuse::Session> session;  // last: destroyed first, it calls into the others
 };
@@ -319,16 +328,29 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   if (!parts->filesystem) {
     return nullptr;
   }
+  if (!options.volumes.empty()) {
+    parts->volumes = builder.build_volumes(*parts->filesystem);
+    if (!parts->volumes) {
+      return nullptr;
+    }
+    parts->dispatcher.volumes = &parts->volumes->tree();
+    parts->dispatcher.mount_points = &parts->volumes->points();
+    parts->dispatcher.live_volumes = parts->volumes->live();
+  }
   parts->dispatcher.filesystem = parts->filesystem.get();
   parts->dispatcher.timeout_s = options.timeout_s;
-  parts->dispatcher.writeback = options.writeback == Toggle::kOn && !parts->filesystem->read_only();
+  // With writeback the kernel would not look at the sizes and times that others make (D-030).
+  parts->dispatcher.writeback = options.writeback == Toggle::kOn &&
+                                !parts->filesystem->read_only() && !parts->dispatcher.live_volumes;
   parts->dispatcher.acl = builder.acl();
   fuse::SessionOptions session;
   session.mountpoint = builder.mountpoint();
   session.words = options.fuse_options;
   session.words.push_back("fsname=" + escape_commas(options.fsname));
   session.words.push_back("subtype=" + escape_commas(options.subtype));
-  if (parts->filesystem->read_only()) {
+  const bool writable_volumes =
+      parts->volumes && parts->volumes->live() && parts->volumes->any_writable();
+  if (parts->filesystem->read_only() && !writable_volumes) {
     session.words.emplace_back("ro");
   }
   session.threads = options.threads != 0 ? options.threads
@@ -356,8 +378,19 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
                    started.error(), "check its permissions");
     return false;
   }
-  const Status served = parts_->session->serve(ready);
+  bool attached = true;
+  const Status served = parts_->session->serve([&] {
+    attached = !parts_->volumes || parts_->volumes->attach(failure);
+    if (attached) {
+      ready();
+    } else {
+      parts_->session->stop();
+    }
+  });
   parts_->filesystem->shut_down();
+  if (!attached) {
+    return false;
+  }
   if (!served) {
     failure = failure_of("cannot serve", parts_->options.mountpoint, served.error(),
                          "was it unmounted at once?");

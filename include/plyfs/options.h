@@ -55,6 +55,19 @@ struct LayerPath {
   bool data_only = false;  ///< after `::` or datadir+=: holds data for metacopy files, never names
 };
 
+/// One volume of a mount, resolved: named volumes already have their host path.
+struct VolumeMount {
+  std::string source;       ///< absolute host path of a directory or a file
+  std::string destination;  ///< absolute path in the mount, normalised ("/a/b", no "..")
+  bool read_only = false;
+  std::string name;  ///< managed volumes: the name; empty for binds
+  bool anonymous = false;
+  bool fill = false;  ///< managed and not `nocopy`: filled from the image when empty
+};
+
+/// How volumes get into the mount: served by our daemon, or as bind mounts over it.
+enum class VolumeMode : std::uint8_t { kAuto, kFuse, kBind };
+
 struct MountOptions {
   std::vector<LayerPath> lowers;  ///< first is the topmost
   std::optional<std::string> upper;
@@ -73,6 +86,9 @@ struct MountOptions {
   Toggle xattrs = Toggle::kOn;  ///< kOff: user-visible xattrs are refused (noxattrs)
   Toggle writeback = Toggle::kOn;
   IdPolicy ids;
+
+  std::vector<VolumeMount> volumes;  ///< resolved; destinations differ
+  VolumeMode volume_mode = VolumeMode::kAuto;
 
   double timeout_s = 1.0e9;  ///< entry, attribute and negative-entry validity, in seconds
   unsigned threads = 0;      ///< worker threads; 0 = one per CPU, 2 to 8

@@ -39,6 +39,7 @@ struct FileStat {
   timespec atime{};
   timespec mtime{};
   timespec ctime{};
+  timespec btime{};         ///< birth; zero where the filesystem does not tell
   bool mount_root = false;  ///< another filesystem is mounted here on the host (Linux 5.8)
 
   [[nodiscard]] mode_t type() const { return mode & kTypeMask; }

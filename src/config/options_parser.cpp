@@ -320,13 +320,41 @@ MaybeFailure on_verity(const Word& word, Target& target) {
   return not_built(word, target, "digests of layer data are not verified");
 }
 
-MaybeFailure on_volume(const Word& word, Target&) {
+MaybeFailure on_volume(const Word& word, Target& target) {
+  const std::string text = unescape(word.value.value_or(""));
+  const std::size_t colon = text.find(":/");
+  const std::size_t end = std::min(text.find(':', colon + 2), text.size());
+  if (!text.starts_with('/') || colon == std::string::npos) {
+    return bad_value(word, "give /HOST:/PATH[:ro]");
+  }
+  VolumeMount volume;
+  volume.source = text.substr(0, colon);
+  volume.destination = text.substr(colon + 1, end - colon - 1);
+  volume.read_only = text.substr(end) == ":ro";
+  target.options.volumes.push_back(std::move(volume));
+  return std::nullopt;
+}
+
+MaybeFailure on_volume_mode(const Word& word, Target& target) {
+  if (word.value == "auto") {
+    target.options.volume_mode = VolumeMode::kAuto;
+  } else if (word.value == "fuse") {
+    target.options.volume_mode = VolumeMode::kFuse;
+  } else if (word.value == "bind") {
+    target.options.volume_mode = VolumeMode::kBind;
+  } else {
+    return bad_value(word, "use auto, fuse or bind");
+  }
+  return std::nullopt;
+}
+
+MaybeFailure on_volumes_from(const Word& word, Target&) {
   // Going on without it would show the layers' content in its place and lose what is written.
   return usage_failure({"cannot use option", word.text, Errno{EOPNOTSUPP},
                         "volumes are not built yet: leave the option out"});
 }
 
-constexpr std::array<std::pair<std::string_view, Handler>, 36> kHandlers{{
+constexpr std::array<std::pair<std::string_view, Handler>, 37> kHandlers{{
     {"lowerdir", on_lowerdir},
     {"lowerdir+", on_lowerdir_append},
     {"datadir+", on_datadir_append},
@@ -362,7 +390,8 @@ constexpr std::array<std::pair<std::string_view, Handler>, 36> kHandlers{{
     {"xattr_permissions", on_xattr_permissions},
     {"verity", on_verity},
     {"volume", on_volume},
-    {"volumes-from", on_volume},
+    {"volumes-from", on_volumes_from},
+    {"volume_mode", on_volume_mode},
 }};
 
 MaybeFailure on_unknown(const Word& word, Target& target) {

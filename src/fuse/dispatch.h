@@ -4,6 +4,8 @@
 #include <fuse_lowlevel.h>
 
 #include "ops/filesystem.h"
+#include "volume/mount_points.h"
+#include "volume/tree.h"
 
 namespace plyfs::fuse {
 
@@ -15,6 +17,10 @@ struct Dispatcher {
   double timeout_s = 0;
   bool writeback = false;
   bool acl = false;
+  volume::VolumeTree* volumes = nullptr;              ///< null: the mount has none
+  const volume::MountPoints* mount_points = nullptr;  ///< null: the mount has no volumes
+  bool live_volumes = false;                          ///< others change what this connection serves
+  fuse_session* session = nullptr;
   Flusher* flusher = nullptr;  ///< while the session serves
 };
 

@@ -21,15 +21,6 @@ struct stat to_stat(const FileStat& stat) {
   return raw;
 }
 
-fuse_entry_param to_entry(const ops::Entry& entry, fuse_ino_t id, double timeout_s) {
-  fuse_entry_param param{};
-  param.ino = id;
-  param.attr = to_stat(entry.stat);
-  param.attr_timeout = timeout_s;
-  param.entry_timeout = timeout_s;
-  return param;
-}
-
 AttrChange to_change(const struct stat& attributes, int to_set) {
   AttrChange change;
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
@@ -71,7 +62,7 @@ struct statvfs to_statvfs(const FilesystemStat& stat) {
   return raw;
 }
 
-ops::RequestContext context_of(fuse_req_t request) {
+RequestContext context_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
   return {context->uid, context->gid, context->umask & 0777, context->pid};
 }

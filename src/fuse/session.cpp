@@ -124,6 +124,7 @@ Result<std::unique_ptr<Session>> Session::make(SessionOptions options, Dispatche
     return Errno{EINVAL};
   }
   std::unique_ptr<Session> made{new Session{std::move(options), session, dispatcher}};
+  dispatcher.session = session;
   made->wake_ = TRY(sys::make_event());
   return made;
 }
@@ -189,7 +190,6 @@ Status Session::serve(const std::function<void()>& ready) {
       return Errno{ENODEV};
     }
   }
-  ready();
   Flusher flusher{session_};
   dispatcher_.flusher = &flusher;
   std::vector<std::thread> workers;
@@ -212,6 +212,7 @@ Status Session::serve(const std::function<void()>& ready) {
   if (workers.empty()) {
     return Errno{EMFILE};
   }
+  ready();
   sys::wait_event(wake_.borrow());
   // Unmounted already, or asked to stop: then the mount is taken off the tree now, and the workers
   // go on until the last user has closed its files.

@@ -32,7 +32,8 @@ class Session {
 
   /// mount(2), or fusermount3 where that is not allowed. Messages of libfuse go to stderr.
   Status mount();
-  /// Serves until unmounted or stop(). `ready` is called when the kernel has been answered once.
+  /// Serves until unmounted or stop(). `ready` is called when workers serve: what it does may use
+  /// the mount.
   Status serve(const std::function<void()>& ready);
   /// Async-signal-safe.
   void stop();

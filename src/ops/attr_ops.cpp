@@ -151,7 +151,7 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
   return view_locked(node, TRY(sys::stat_object(object)));
 }
 
-Result<FilesystemStat> FileSystem::statfs() {
+Result<FilesystemStat> FileSystem::statfs(Node& /*node*/) {
   const layer::LayerIndex shown = f_.stack.has_upper() ? layer::kUpper : layer::LayerIndex{1};
   return sys::stat_filesystem(f_.stack[shown].root.borrow());
 }

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "base/file_stat.h"
+#include "base/id_map.h"
+#include "base/request.h"
 #include "copyup/engine.h"
 #include "layer/layer_stack.h"
 #include "layer/upper_abilities.h"
@@ -17,19 +19,10 @@
 #include "node/listing_cache.h"
 #include "node/locks.h"
 #include "node/node_table.h"
-#include "ops/id_map.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
 
 namespace plyfs::ops {
-
-/// All that an operation may know of its caller. Ids as in the view.
-struct RequestContext {
-  uid_t uid = 0;
-  gid_t gid = 0;
-  mode_t umask = 0;
-  pid_t pid = 0;
-};
 
 /// A found or made object. `node` carries one lookup, which the kernel now owns.
 struct Entry {
@@ -53,32 +46,12 @@ struct Foundation {
   std::size_t max_fds = 4096;
 };
 
-/// Receives directory entries. Returns false when there is no more room.
-class DirectorySink {
+/// Receives directory entries, and objects with them where readdirplus asks for it.
+class DirectorySink : public NameSink {
  public:
-  DirectorySink() = default;
-  DirectorySink(const DirectorySink&) = delete;
-  DirectorySink& operator=(const DirectorySink&) = delete;
-  virtual ~DirectorySink() = default;
-  virtual bool add(const char* name, std::uint64_t ino, std::uint8_t entry_type,
-                   std::uint64_t offset) = 0;
   /// `entry` may be null: the name exists, but its attributes could not be read now.
   virtual bool add_plus(const char* name, Entry* entry, std::uint64_t ino, std::uint8_t entry_type,
                         std::uint64_t offset) = 0;
-};
-
-enum class Plus : std::uint8_t { kNo, kYes };
-enum class SyncKind : std::uint8_t { kAll, kData };
-enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
-/// kPageCache: the kernel writes back what it has cached; it keeps the times itself.
-enum class WriteOrigin : std::uint8_t { kCaller, kPageCache };
-
-/// Where and how something is written.
-struct WriteRequest {
-  std::int64_t offset = 0;
-  std::size_t size_bytes = 0;
-  PrivilegedWrite privileged = PrivilegedWrite::kKeepSuid;
-  WriteOrigin origin = WriteOrigin::kCaller;
 };
 
 /// Thread-safe: any verb from any thread. Nodes passed in are kept alive by the kernel's lookups.
@@ -92,6 +65,7 @@ class FileSystem {
   FileSystem& operator=(const FileSystem&) = delete;
 
   [[nodiscard]] node::Node& root() { return table_.root(); }
+  [[nodiscard]] std::size_t max_fds() const { return f_.max_fds; }
   [[nodiscard]] bool read_only() const { return f_.workdir == nullptr; }
 
   Result<Entry> lookup(node::Node& parent, const char* name);
@@ -133,7 +107,8 @@ class FileSystem {
   Status set_inode_flags(node::Node& node, std::uint32_t flags);
 
   Status readdir(node::Node& directory, std::uint64_t offset, Plus plus, DirectorySink& sink);
-  Result<FilesystemStat> statfs();
+  /// The same for all of the union: that of the topmost layer.
+  Result<FilesystemStat> statfs(node::Node& node);
 
   /// size 0 asks for the size; ERANGE when it does not fit; ENODATA.
   Result<std::size_t> getxattr(node::Node& node, const char* name, void* value,

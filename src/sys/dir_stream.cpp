@@ -23,6 +23,26 @@ bool is_dot(const char* name) {
   return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
+enum class Dots : std::uint8_t { kSkip, kVisit };
+
+Visit visit_piece(const char* buffer, long size, Dots dots,
+                  const std::function<Visit(const RawEntry&)>& visit) {
+  for (long at = 0; at < size;) {
+    Dirent64 entry{};
+    std::memcpy(&entry, buffer + at, offsetof(Dirent64, name));
+    const char* name = buffer + at + offsetof(Dirent64, name);
+    at += entry.record_size;
+    if (dots == Dots::kSkip && is_dot(name)) {
+      continue;
+    }
+    const RawEntry raw{name, std::strlen(name), entry.ino, entry.type, entry.offset};
+    if (visit(raw) == Visit::kStop) {
+      return Visit::kStop;
+    }
+  }
+  return Visit::kContinue;
+}
+
 }  // namespace
 
 Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit) {
@@ -41,23 +61,30 @@ Status read_directory(BorrowedFd directory, const std::function<Visit(const RawE
     if (got == 0) {
       return {};
     }
-    for (long at = 0; at < got;) {
-      Dirent64 entry{};
-      std::memcpy(&entry, buffer + at, offsetof(Dirent64, name));
-      const char* name = buffer + at + offsetof(Dirent64, name);
-      at += entry.record_size;
-      if (is_dot(name)) {
-        continue;
-      }
-      const RawEntry raw{name, std::strlen(name), entry.ino, entry.type};
-      if (visit(raw) == Visit::kStop) {
-        return {};
-      }
+    if (visit_piece(buffer, got, Dots::kSkip, visit) == Visit::kStop) {
+      return {};
     }
     if (!large) {
       large = std::make_unique<char[]>(kLarge);
       buffer = large.get();
       buffer_size = kLarge;
+    }
+  }
+}
+
+Status read_directory_from(BorrowedFd directory, std::int64_t offset, std::size_t piece_bytes,
+                           const std::function<Visit(const RawEntry&)>& visit) {
+  if (::lseek(directory.get(), offset, SEEK_SET) < 0) {
+    return Errno{errno};
+  }
+  const auto buffer = std::make_unique_for_overwrite<char[]>(piece_bytes);
+  for (;;) {
+    const long got = ::syscall(SYS_getdents64, directory.get(), buffer.get(), piece_bytes);
+    if (got < 0) {
+      return Errno{errno};
+    }
+    if (got == 0 || visit_piece(buffer.get(), got, Dots::kVisit, visit) == Visit::kStop) {
+      return {};
     }
   }
 }

@@ -17,11 +17,17 @@ struct RawEntry {
   std::size_t name_size;
   ino_t ino;
   std::uint8_t type;  ///< d_type; kEntryTypeUnknown where the filesystem does not tell
+  std::int64_t next;  ///< the filesystem's own offset of what comes behind it
 };
 
 enum class Visit : unsigned char { kContinue, kStop };
 
 /// Visits every entry of `directory` (opened for listing), from the start.
 Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit);
+
+/// Visits the entries from `offset` on (0, or some entry's `next`), "." and ".." too, in pieces of
+/// about `piece_bytes`. Offsets belong to the directory, not to the descriptor. Moves its position.
+Status read_directory_from(BorrowedFd directory, std::int64_t offset, std::size_t piece_bytes,
+                           const std::function<Visit(const RawEntry&)>& visit);
 
 }  // namespace plyfs::sys

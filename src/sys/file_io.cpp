@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace plyfs::sys {
@@ -62,6 +63,26 @@ Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size
       return Errno{errno};
     }
     if (put == 0) {
+      break;
+    }
+    done += static_cast<std::size_t>(put);
+  }
+  return done;
+}
+
+Result<std::size_t> append(BorrowedFd fd, const void* buffer, std::size_t size_bytes) {
+  std::size_t done = 0;
+  while (done < size_bytes) {
+    // iovec has no const.
+    const iovec part{const_cast<char*>(static_cast<const char*>(buffer)) + done, size_bytes - done};
+    const ssize_t put = ::pwritev2(fd.get(), &part, 1, 0, RWF_APPEND);
+    if (put < 0 && errno == EINTR) {
+      continue;
+    }
+    if (put < 0 && done == 0) {
+      return Errno{errno};
+    }
+    if (put <= 0) {
       break;
     }
     done += static_cast<std::size_t>(put);

@@ -15,6 +15,9 @@ Result<std::size_t> read_at(BorrowedFd fd, void* buffer, std::size_t size_bytes,
 /// Writes all; a short write with an error afterwards returns what was written.
 Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes,
                              std::int64_t offset);
+/// Writes all at the end of the file, wherever that is now: atomic against other appends, piece by
+/// piece only where the filesystem writes short.
+Result<std::size_t> append(BorrowedFd fd, const void* buffer, std::size_t size_bytes);
 /// ENXIO past the last data / at the end as lseek(2). `whence` is SEEK_DATA or SEEK_HOLE.
 Result<std::int64_t> seek(BorrowedFd fd, std::int64_t offset, int whence);
 Result<std::size_t> copy_range(BorrowedFd from, std::int64_t from_offset, BorrowedFd to,

@@ -38,6 +38,9 @@ FileStat convert(const struct ::statx& raw) {
   stat.atime = time_of(raw.stx_atime);
   stat.mtime = time_of(raw.stx_mtime);
   stat.ctime = time_of(raw.stx_ctime);
+  if ((raw.stx_mask & STATX_BTIME) != 0) {
+    stat.btime = time_of(raw.stx_btime);
+  }
   stat.mount_root = (raw.stx_attributes & raw.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0;
   return stat;
 }
@@ -59,7 +62,7 @@ timespec to_timespec(const TimeChange& change) {
 Result<FileStat> stat_object(ObjectRef object) {
   struct ::statx raw {};
   if (::statx(object.dir.get(), object.name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
-              STATX_BASIC_STATS, &raw) != 0) {
+              STATX_BASIC_STATS | STATX_BTIME, &raw) != 0) {
     return Errno{errno};
   }
   return convert(raw);

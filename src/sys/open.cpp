@@ -1,7 +1,9 @@
 #include "sys/open.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sys/proc_path.h"
@@ -29,6 +31,15 @@ Result<UniqueFd> open_directory_path(const char* path) {
   return checked(::open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
+Result<UniqueFd> open_path(const char* path) { return checked(::open(path, O_PATH | O_CLOEXEC)); }
+
+Result<UniqueFd> open_beneath(BorrowedFd root, const char* path) {
+  open_how how{};
+  how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  return checked(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
+}
+
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name) {
   return checked(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
@@ -44,6 +55,10 @@ Result<UniqueFd> open_handle(ObjectRef object) {
     return duplicate(object.dir);
   }
   return checked(::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> reopen_handle(BorrowedFd open) {
+  return checked(::open(ProcPath{ObjectRef{open, ""}}.c_str(), O_PATH | O_CLOEXEC));
 }
 
 Result<UniqueFd> open_file(ObjectRef object, Access access) {

@@ -12,12 +12,18 @@ enum class Access : unsigned char { kRead, kReadWrite };
 
 /// Opens a path as the user wrote it, following links (layer roots, work directories).
 Result<UniqueFd> open_directory_path(const char* path);
+/// Anything, as the user wrote it, as a handle (O_PATH).
+Result<UniqueFd> open_path(const char* path);
+/// What lies at `path` below `root`, across mounts, as a handle. ELOOP for a link on the way.
+Result<UniqueFd> open_beneath(BorrowedFd root, const char* path);
 /// A directory below `dir`, as a handle for *at calls (O_PATH). ENOTDIR, ENOENT, ELOOP for links.
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name);
 /// A directory opened for getdents64.
 Result<UniqueFd> open_listing(ObjectRef directory);
 /// O_PATH handle of any object, links not followed.
 Result<UniqueFd> open_handle(ObjectRef object);
+/// O_PATH handle of what a descriptor of any kind has open: holds the inode, opens nothing.
+Result<UniqueFd> reopen_handle(BorrowedFd open);
 /// A regular file for I/O.
 Result<UniqueFd> open_file(ObjectRef object, Access access);
 /// O_CREAT|O_EXCL|O_RDWR.

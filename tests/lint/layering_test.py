@@ -15,7 +15,8 @@ MAY_INCLUDE = {
     "copyup": ["base", "sys", "layer"],  # moves bytes, hence sys; must not know the merged view
     "node": ["base", "layer", "merge"],  # identity
     "ops": ["base", "layer", "merge", "copyup", "node"],  # POSIX verbs; no FUSE
-    "fuse": ["base", "ops"],  # translates libfuse to ops; must not reach around it
+    "volume": ["base", "sys"],  # directories and files of the host; knows nothing of layers
+    "fuse": ["base", "ops", "volume"],  # translates libfuse to verbs; must not reach around them
     "config": ["base", "sys"],  # text to options; sys for probing the machine
     "dump": ["base", "layer", "merge"],  # prints stacks; never through ops, which may change them
     "include": [],  # the public face shows no room
@@ -23,7 +24,7 @@ MAY_INCLUDE = {
 }
 
 # The composition root builds every object, so it alone sees every room.
-COMPOSITION_ROOT = {"src/mount.cpp"}
+COMPOSITION_ROOT = {"src/mount.cpp", "src/mount_volumes.cpp", "src/mount_volumes.h"}
 
 # room: the headers of sys that it may include beyond the table, each for a reason.
 SINGLE_HEADERS = {
@@ -95,7 +96,8 @@ CONFINED_CALLS = [
             r"|remove_directory|rename_entry|set_xattr|remove_xattr)\s*\("
         ),
         # The composition root makes the work directory, which layer then takes over.
-        SYSTEM_CALL_HOME + ["src/layer/", *COMPOSITION_ROOT],
+        # A volume has no layers: there it is the host's own names that change.
+        SYSTEM_CALL_HOME + ["src/layer/", "src/volume/", *COMPOSITION_ROOT],
         "names, new objects and xattrs of the upper are changed in src/layer/",
     ),
 ]

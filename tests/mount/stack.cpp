@@ -27,12 +27,33 @@ bool is_mounted(const std::string& mountpoint) {
   return content("/proc/self/mountinfo").find(" " + mountpoint + " ") != std::string::npos;
 }
 
+/// How many bind mounts the options ask for.
+std::size_t binds_in(const std::string& options) {
+  std::size_t count = 0;
+  if (is_root() && options.find("volume_mode=fuse") == std::string::npos) {
+    for (std::size_t at = 0; (at = options.find("volume=", at)) != std::string::npos; ++at) {
+      ++count;
+    }
+  }
+  return count;
+}
+
+bool are_bound(const std::string& mountpoint, std::size_t wanted) {
+  const std::string mounts = content("/proc/self/mountinfo");
+  std::size_t found = 0;
+  for (std::size_t at = 0; (at = mounts.find(" " + mountpoint + "/", at)) != std::string::npos;
+       ++at) {
+    ++found;
+  }
+  return found >= wanted;
+}
+
 /// Waits until `mountpoint` is mounted (true) or `daemon` has ended (false).
-bool becomes_mounted(const std::string& mountpoint, pid_t daemon) {
+bool becomes_mounted(const std::string& mountpoint, std::size_t binds, pid_t daemon) {
   const File mounts("/proc/self/mountinfo", O_RDONLY);
   const File process(static_cast<int>(::syscall(SYS_pidfd_open, daemon, 0)));
   pollfd waits[2] = {{mounts.fd(), POLLPRI, 0}, {process.fd(), POLLIN, 0}};
-  while (!is_mounted(mountpoint)) {
+  while (!is_mounted(mountpoint) || !are_bound(mountpoint, binds)) {
     if ((waits[1].revents & POLLIN) != 0) {
       return false;
     }
@@ -82,7 +103,7 @@ struct Stack::State {
   void mount_plyfs(const std::string& options) {
     daemon = start({plyfs_program(), "mount", "-f", "-o", options, root + "/mnt"}, environment);
     guard_daemon(daemon);
-    if (!becomes_mounted(root + "/mnt", daemon)) {
+    if (!becomes_mounted(root + "/mnt", binds_in(options), daemon)) {
       const int code = end_of_daemon();
       throw std::runtime_error("plyfs did not mount: exit code " + std::to_string(code));
     }
@@ -220,7 +241,11 @@ void Stack::unmount() {
   if (system.is_kernel()) {
     CHECK(unmount_overlay(mountpoint()) == "ok");
   } else if (system.is_plyfs()) {
-    const std::string result = unmount_fuse(mountpoint(), false);
+    // Bind mounts of volumes lie on it.
+    const bool volumes = is_root() && state_->more_options.find("volume=") != std::string::npos;
+    const std::string result =
+        volumes ? (run({"umount", "-R", mountpoint()}).exit_code == 0 ? "ok" : "umount -R failed")
+                : unmount_fuse(mountpoint(), false);
     CHECK(result == "ok");
     if (result != "ok") {
       (void)unmount_fuse(mountpoint(), true);

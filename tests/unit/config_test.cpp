@@ -283,8 +283,9 @@ TEST_CASE("a bad option is refused in one line that names it and the remedy", "[
       {"bogus=1",
        "unknown option: bogus=1: Invalid argument; remove it, or see 'plyfs mount --help' for the "
        "known ones"},
-      {"volume=/a:/b",
-       "cannot use option: volume=/a:/b: Operation not supported; volumes are not built yet: leave "
+      {"volumes-from=x",
+       "cannot use option: volumes-from=x: Operation not supported; volumes are not built yet: "
+       "leave "
        "the option out"},
       {"xattr_permissions=2",
        "cannot use option: xattr_permissions=2: Operation not supported; owners and modes are "

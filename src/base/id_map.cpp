@@ -1,6 +1,6 @@
-#include "ops/id_map.h"
+#include "base/id_map.h"
 
-namespace plyfs::ops {
+namespace plyfs {
 namespace {
 
 constexpr std::uint32_t kOverflowId = 65534;
@@ -34,4 +34,4 @@ Result<std::uint32_t> IdMap::to_disk(std::uint32_t view) const {
   return Errno{EINVAL};
 }
 
-}  // namespace plyfs::ops
+}  // namespace plyfs

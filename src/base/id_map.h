@@ -9,7 +9,7 @@
 #include "plyfs/options.h"
 #include "plyfs/result.h"
 
-namespace plyfs::ops {
+namespace plyfs {
 
 /// Immutable. `to_view` never fails: unmapped ids appear as the overflow id, as in a user
 /// namespace. `to_disk` of an id without a mapping is EINVAL, as chown(2) in a user namespace.
@@ -26,4 +26,4 @@ class IdMap {
   std::optional<std::uint32_t> squash_;
 };
 
-}  // namespace plyfs::ops
+}  // namespace plyfs

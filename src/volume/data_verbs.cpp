@@ -1,0 +1,159 @@
+// Data: read, write, allocate, seek, sync; and reading directories.
+//
+// A file is opened for writing only when it is written, and such a descriptor of an executable is
+// not kept: there is no message when users close a file, and a file that is open for writing cannot
+// be executed on the host (ETXTBSY).
+#include "sys/dir_stream.h"
+#include "sys/file_io.h"
+#include "sys/object_stat.h"
+#include "sys/owner_access.h"
+#include "volume/tree.h"
+
+namespace plyfs::volume {
+namespace {
+
+constexpr mode_t kExecuteBits = 0111;
+constexpr std::size_t kListingPiece = 8192;
+
+}  // namespace
+
+Result<sys::UniqueFd> VolumeTree::open_io(VolumeNode& node, sys::Access access) {
+  if (!node.is_regular()) {
+    return Errno{node.is_directory() ? EISDIR : EINVAL};
+  }
+  const sys::FdPin pin = TRY(handle(node));
+  const sys::ObjectRef object{pin->borrow(), ""};
+  if (options_.privileges.dac_override || !writable(node)) {
+    return sys::open_file(object, access);
+  }
+  // Who opened the file before its mode shut the owner out may go on using it.
+  return sys::with_owner_access(object, [&] { return sys::open_file(object, access); });
+}
+
+Result<sys::FdPin> VolumeTree::reader(VolumeNode& node) {
+  for (const Slot slot : {kRead, kWrite}) {
+    if (sys::FdPin cached = fds_.find({&node, slot})) {
+      return cached;
+    }
+  }
+  return fds_.insert({&node, kRead}, TRY(open_io(node, sys::Access::kRead)),
+                     sys::FdCache::IfPresent::kKeep);
+}
+
+Result<sys::FdPin> VolumeTree::writer(VolumeNode& node) {
+  TRY(writable(node));
+  if (sys::FdPin cached = fds_.find({&node, kWrite})) {
+    return cached;
+  }
+  sys::UniqueFd opened = TRY(open_io(node, sys::Access::kReadWrite));
+  const FileStat stat = TRY(sys::stat_object({opened.borrow(), ""}));
+  if ((stat.mode & kExecuteBits) != 0) {
+    return std::make_shared<const sys::UniqueFd>(std::move(opened));
+  }
+  return fds_.insert({&node, kWrite}, std::move(opened), sys::FdCache::IfPresent::kKeep);
+}
+
+Status VolumeTree::resize(VolumeNode& node, std::int64_t size_bytes) {
+  const sys::FdPin file = TRY(writer(node));
+  return sys::resize(file->borrow(), size_bytes);
+}
+
+Result<std::size_t> VolumeTree::read(VolumeNode& node, void* buffer, std::size_t size_bytes,
+                                     std::int64_t offset) {
+  if (sealed_ || node.made_up() != nullptr) {
+    return std::size_t{0};
+  }
+  const sys::FdPin file = TRY(reader(node));
+  return sys::read_at(file->borrow(), buffer, size_bytes, offset);
+}
+
+Result<std::size_t> VolumeTree::write(const RequestContext& context, VolumeNode& node,
+                                      const void* buffer, const WriteRequest& request) {
+  const sys::FdPin file = TRY(writer(node));
+  // Others append too: only the host knows where the end is.
+  const std::size_t written =
+      request.place == WritePlace::kAppend
+          ? TRY(sys::append(file->borrow(), buffer, request.size_bytes))
+          : TRY(sys::write_at(file->borrow(), buffer, request.size_bytes, request.offset));
+  if (request.privileged == PrivilegedWrite::kKillSuid) {
+    TRY(kill_privileges(context, {file->borrow(), ""}));
+  }
+  return written;
+}
+
+Status VolumeTree::fallocate(const RequestContext& context, VolumeNode& node, int mode,
+                             const WriteRequest& request) {
+  const sys::FdPin file = TRY(writer(node));
+  TRY(sys::allocate(file->borrow(), mode, request.offset,
+                    static_cast<std::int64_t>(request.size_bytes)));
+  return request.privileged == PrivilegedWrite::kKillSuid
+             ? kill_privileges(context, {file->borrow(), ""})
+             : Status{};
+}
+
+Result<std::size_t> VolumeTree::copy_file_range(const RequestContext& context, VolumeNode& from,
+                                                std::int64_t from_offset, VolumeNode& to,
+                                                const WriteRequest& request) {
+  const sys::FdPin source = TRY(reader(from));
+  const sys::FdPin target = TRY(writer(to));
+  const std::size_t copied = TRY(sys::copy_range(source->borrow(), from_offset, target->borrow(),
+                                                 request.offset, request.size_bytes));
+  if (request.privileged == PrivilegedWrite::kKillSuid) {
+    TRY(kill_privileges(context, {target->borrow(), ""}));
+  }
+  return copied;
+}
+
+Result<std::int64_t> VolumeTree::lseek(VolumeNode& node, std::int64_t offset, int whence) {
+  const sys::FdPin file = TRY(reader(node));
+  return sys::seek(file->borrow(), offset, whence);
+}
+
+Status VolumeTree::fsync(VolumeNode& node, SyncKind kind) {
+  if (node.made_up() != nullptr) {
+    return {};
+  }
+  const sys::FdPin file = TRY(reader(node));
+  return kind == SyncKind::kData ? sys::sync_data(file->borrow()) : sys::sync_all(file->borrow());
+}
+
+Result<sys::UniqueFd> VolumeTree::listing(VolumeNode& directory) {
+  const sys::FdPin pin = TRY(handle(directory));
+  return sys::open_listing({pin->borrow(), ""});
+}
+
+Status VolumeTree::fsyncdir(VolumeNode& node) {
+  if (node.made_up() != nullptr) {
+    return {};
+  }
+  const sys::UniqueFd directory = TRY(listing(node));
+  return sys::sync_all(directory.borrow());
+}
+
+Status VolumeTree::readdir(VolumeNode& directory, std::uint64_t offset, Plus /*plus*/,
+                           NameSink& sink) {
+  const std::uint8_t directory_type = entry_type_of(kTypeDirectory);
+  if (sealed_ || directory.made_up() != nullptr) {
+    if (offset < 1 && !sink.add(".", shown_ino(directory), directory_type, 1)) {
+      return {};
+    }
+    if (offset < 2) {
+      (void)sink.add("..", shown_ino(directory), directory_type, 2);
+    }
+    return {};
+  }
+  const sys::UniqueFd listed = TRY(listing(directory));
+  const std::uint64_t above = volumes_[directory.volume()].parent_ino;
+  const bool root = !nodes_.whereabouts(directory).parent;
+  return sys::read_directory_from(
+      listed.borrow(), static_cast<std::int64_t>(offset), kListingPiece,
+      [&](const sys::RawEntry& entry) {
+        const bool climbs = root && std::string_view{entry.name} == "..";
+        const std::uint64_t ino = climbs ? above : shown_ino(directory.key().dev, entry.ino);
+        return sink.add(entry.name, ino, entry.type, static_cast<std::uint64_t>(entry.next))
+                   ? sys::Visit::kContinue
+                   : sys::Visit::kStop;
+      });
+}
+
+}  // namespace plyfs::volume

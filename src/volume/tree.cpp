@@ -1,0 +1,246 @@
+// lookup, and how the verbs reach objects.
+#include "volume/tree.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "sys/file_handle.h"
+#include "sys/object_stat.h"
+
+namespace plyfs::volume {
+namespace {
+
+// Inode numbers: the union's have the top bit clear (but for hashed ones). 2^54 inodes in each of
+// up to 511 filesystems; the last is that of the places that we made up.
+constexpr std::uint64_t kVolumeBit = std::uint64_t{1} << 63;
+constexpr std::uint64_t kHashedBit = std::uint64_t{1} << 62;
+constexpr unsigned kDeviceShift = 54;
+constexpr std::uint64_t kMaxDevices = 255;
+constexpr std::uint64_t kMadeUpDevice = 255;
+
+constexpr int kMaxDepth = 2048;  // of directories that were all dropped from the cache
+
+}  // namespace
+
+VolumeTree::VolumeTree(TreeOptions options)
+    : options_(std::move(options)),
+      nodes_([this](VolumeNode& node) { release(node); }),
+      fds_(options_.max_fds) {}
+
+void VolumeTree::release(VolumeNode& node) {
+  for (const Slot slot : {kHandle, kRead, kWrite}) {
+    (void)fds_.erase({&node, slot});
+  }
+}
+
+Result<VolumeNode*> VolumeTree::add(Source source) {
+  const FileStat stat = TRY(sys::stat_object({source.object.borrow(), ""}));
+  const ObjectKey key{static_cast<VolumeIndex>(volumes_.size()), stat.dev, stat.ino};
+  VolumeNodeRef root = nodes_.attach(nullptr, {}, key, stamp_of(source.object.borrow(), stat),
+                                     entry_type_of(stat.mode));
+  nodes_.set_anchor(*root, std::make_shared<const sys::UniqueFd>(std::move(source.object)));
+  volumes_.push_back(
+      {source.read_only, std::move(source.destination), 0, std::move(source.covered)});
+  VolumeNode* const made = root.get();
+  kept_.push_back(std::move(root));
+  return made;
+}
+
+VolumeNode& VolumeTree::make_up(VolumeNode* parent, std::string_view name, mode_t mode) {
+  FileStat stat;
+  stat.mode = mode;
+  stat.nlink = 1;
+  stat.uid = options_.privileges.euid;
+  stat.gid = options_.privileges.egid;
+  stat.block_size_bytes = 4096;
+  stat.atime = stat.mtime = stat.ctime = {std::time(nullptr), 0};
+  const VolumeIndex volume = parent != nullptr ? parent->volume() : 0;
+  kept_.push_back(nodes_.attach_made_up(parent, name, volume, stat));
+  return *kept_.back();
+}
+
+void VolumeTree::set_parent_ino(VolumeNode& root, std::uint64_t ino) {
+  if (root.made_up() == nullptr) {
+    volumes_[root.volume()].parent_ino = ino;
+  }
+}
+
+std::uint64_t VolumeTree::shown_ino(dev_t dev, ino_t ino) {
+  std::uint64_t index = 0;
+  {
+    const SharedLock lock{devices_mu_};
+    index = static_cast<std::uint64_t>(std::find(devices_.begin(), devices_.end(), dev) -
+                                       devices_.begin());
+    if (index == devices_.size()) {
+      index = kMaxDevices;
+    }
+  }
+  if (index == kMaxDevices) {
+    const ExclusiveLock lock{devices_mu_};
+    index = static_cast<std::uint64_t>(std::find(devices_.begin(), devices_.end(), dev) -
+                                       devices_.begin());
+    if (index == devices_.size() && index < kMaxDevices) {
+      devices_.push_back(dev);
+    }
+  }
+  if (index >= kMaxDevices || ino >> kDeviceShift != 0) {
+    return hash_pair(dev, ino) | kVolumeBit | kHashedBit;
+  }
+  return ino | index << kDeviceShift | kVolumeBit;
+}
+
+std::uint64_t VolumeTree::shown_ino(VolumeNode& node) {
+  if (node.made_up() != nullptr) {
+    return node.key().ino | kMadeUpDevice << kDeviceShift | kVolumeBit;
+  }
+  return shown_ino(node.key().dev, node.key().ino);
+}
+
+FileStat VolumeTree::view(const FileStat& disk) {
+  FileStat stat = disk;
+  stat.ino = shown_ino(disk.dev, disk.ino);
+  stat.uid = options_.uids.to_view(disk.uid);
+  stat.gid = options_.gids.to_view(disk.gid);
+  return stat;
+}
+
+/// Inode numbers are used again once an inode is gone; the generation in a file handle tells such
+/// inodes apart, or else the time of birth.
+std::uint64_t VolumeTree::stamp_of(sys::BorrowedFd object, const FileStat& stat) {
+  const auto found = sys::file_handle({object, ""});
+  if (found && *found) {
+    return hash_pair(hash_bytes((*found)->bytes), static_cast<std::uint64_t>((*found)->type));
+  }
+  return hash_pair(static_cast<std::uint64_t>(stat.btime.tv_sec),
+                   static_cast<std::uint64_t>(stat.btime.tv_nsec));
+}
+
+Status VolumeTree::writable(const VolumeNode& node) const {
+  const bool refused = sealed_ || node.made_up() != nullptr || volumes_[node.volume()].read_only;
+  return refused ? Status{Errno{EROFS}} : Status{};
+}
+
+/// A descriptor of the node's object that is open now, of any kind; null when there is none. While
+/// it is open the inode cannot go, so its number means this object.
+sys::FdPin VolumeTree::open_already(VolumeNode& node) {
+  for (const Slot slot : {kHandle, kRead, kWrite}) {
+    if (sys::FdPin cached = fds_.find({&node, slot})) {
+      return cached;
+    }
+  }
+  return nullptr;
+}
+
+Result<sys::FdPin> VolumeTree::handle(VolumeNode& node) {
+  if (node.made_up() != nullptr) {
+    return Errno{EROFS};
+  }
+  if (sys::FdPin cached = open_already(node)) {
+    return cached;
+  }
+  return reopen(node);
+}
+
+/// By the name under which it was last seen. The nearest ancestor that is open, or anchored, is
+/// found first, then the way down is gone: each step must lead to the inode that was there.
+Result<sys::FdPin> VolumeTree::reopen(VolumeNode& node) {
+  std::vector<std::pair<VolumeNodeRef, std::string>> way;
+  VolumeNodeRef at = nodes_.ref(node);
+  sys::FdPin current;
+  while (!current) {
+    Whereabouts place = nodes_.whereabouts(*at);
+    current = place.anchor ? place.anchor : open_already(*at);
+    if (place.anchor && way.empty()) {
+      return fds_.insert({&node, kHandle}, TRY(sys::reopen_handle(place.anchor->borrow())),
+                         sys::FdCache::IfPresent::kKeep);
+    }
+    if (current) {
+      break;
+    }
+    if (!place.parent || way.size() > kMaxDepth) {
+      return Errno{ESTALE};
+    }
+    way.emplace_back(std::move(at), std::move(place.name));
+    at = std::move(place.parent);
+  }
+  while (!way.empty()) {
+    const auto& [step, name] = way.back();
+    auto opened = sys::open_handle({current->borrow(), name.c_str()});
+    if (!opened) {
+      const bool moved = opened.error() == ENOENT || opened.error() == ENOTDIR;
+      return moved ? Errno{ESTALE} : opened.error();
+    }
+    const FileStat stat = TRY(sys::stat_object({opened->borrow(), ""}));
+    if (stat.dev != step->key().dev || stat.ino != step->key().ino ||
+        stamp_of(opened->borrow(), stat) != step->stamp()) {
+      return Errno{ESTALE};
+    }
+    current =
+        fds_.insert({step.get(), kHandle}, std::move(*opened), sys::FdCache::IfPresent::kKeep);
+    way.pop_back();
+  }
+  return current;
+}
+
+const CoveredPlace* VolumeTree::covered(VolumeNode& parent, const char* name) const {
+  const auto& place = volumes_[parent.volume()].covered;
+  const bool here = place && parent.key().ino == place->parent_ino &&
+                    parent.key().dev == place->parent_dev && place->name == name;
+  return here ? &*place : nullptr;
+}
+
+/// The node of an opened object; the descriptor goes to the cache.
+Result<VolumeEntry> VolumeTree::adopt(VolumeNode& parent, const char* name, sys::UniqueFd object,
+                                      Slot slot) {
+  const FileStat stat = TRY(sys::stat_object({object.borrow(), ""}));
+  VolumeNodeRef node = nodes_.attach(&parent, name, {parent.volume(), stat.dev, stat.ino},
+                                     stamp_of(object.borrow(), stat), entry_type_of(stat.mode));
+  (void)fds_.insert({node.get(), slot}, std::move(object), sys::FdCache::IfPresent::kKeep);
+  return VolumeEntry{std::move(node), view(stat)};
+}
+
+Result<VolumeEntry> VolumeTree::adopt_named(VolumeNode& parent, const char* name,
+                                            sys::BorrowedFd dir) {
+  return adopt(parent, name, TRY(sys::open_handle({dir, name})), kHandle);
+}
+
+Result<VolumeEntry> VolumeTree::lookup(VolumeNode& parent, const char* name) {
+  if (sealed_ || parent.made_up() != nullptr) {
+    return Errno{ENOENT};
+  }
+  const sys::FdPin dir = TRY(handle(parent));
+  if (const CoveredPlace* const place = covered(parent, name)) [[unlikely]] {
+    return adopt(parent, name, TRY(sys::duplicate(place->directory->borrow())), kHandle);
+  }
+  const FileStat stat = TRY(sys::stat_object({dir->borrow(), name}));
+  VolumeNodeRef known = nodes_.find({parent.volume(), stat.dev, stat.ino});
+  if (known && open_already(*known)) {
+    nodes_.set_place(*known, parent, name);
+    return VolumeEntry{std::move(known), view(stat)};
+  }
+  return adopt_named(parent, name, dir->borrow());
+}
+
+Result<VolumeEntry> VolumeTree::enter(VolumeNode& root) {
+  const FileStat stat = TRY(getattr(root));
+  return VolumeEntry{nodes_.ref(root), stat};
+}
+
+std::string VolumeTree::describe(VolumeNode& node) {
+  std::string path;
+  VolumeNodeRef at = nodes_.ref(node);
+  for (int depth = 0; at && depth < kMaxDepth; ++depth) {
+    Whereabouts place = nodes_.whereabouts(*at);
+    if (!place.name.empty()) {
+      path.insert(0, '/' + place.name);
+    }
+    at = std::move(place.parent);
+  }
+  const std::string& destination =
+      node.made_up() != nullptr ? path : volumes_[node.volume()].destination;
+  return log::printable(node.made_up() != nullptr ? path : destination + path);
+}
+
+}  // namespace plyfs::volume

@@ -1,0 +1,182 @@
+// The verbs inside volumes: straight to the host, past the layers.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/id_map.h"
+#include "base/request.h"
+#include "sys/creds.h"
+#include "sys/open.h"
+#include "volume/volume_nodes.h"
+
+namespace plyfs::volume {
+
+/// Our own mountpoint where it lies inside a source: what is there is the bare directory beneath,
+/// never the mount (a request to ourselves).
+struct CoveredPlace {
+  dev_t parent_dev = 0;
+  ino_t parent_ino = 0;
+  std::string name;
+  sys::FdPin directory;  ///< opened before mounting
+};
+
+/// What a volume shows.
+struct Source {
+  sys::UniqueFd object;  ///< O_PATH handle of a directory or a file
+  bool read_only = false;
+  std::string destination;  ///< for messages
+  std::optional<CoveredPlace> covered;
+};
+
+struct TreeOptions {
+  IdMap uids{{}, std::nullopt};
+  IdMap gids{{}, std::nullopt};
+  bool xattrs = true;
+  sys::Privileges privileges;
+  std::size_t max_fds = 4096;
+};
+
+/// A found or made object. `node` carries one lookup, which the kernel now owns.
+struct VolumeEntry {
+  VolumeNodeRef node;
+  FileStat stat;  ///< as in the view
+};
+
+/// Thread-safe once the mount serves: any verb from any thread; no lock is held over a system call,
+/// since the host's kernel orders what happens in a volume. Nodes passed in are kept alive by the
+/// kernel's lookups.
+/// Errors: those of the host's filesystem, unchanged; EROFS for every change of a read-only volume;
+/// EXDEV between volumes; ESTALE when a node's object cannot be found any more (the kernel then
+/// looks its path up again).
+class VolumeTree {
+ public:
+  explicit VolumeTree(TreeOptions options);
+  ~VolumeTree() {
+    kept_.clear();
+    nodes_.clear();  // while the cache it releases to is alive
+  }
+  VolumeTree(const VolumeTree&) = delete;
+  VolumeTree& operator=(const VolumeTree&) = delete;
+
+  // While building.
+  /// The root node of a further volume. It lives as long as the tree.
+  Result<VolumeNode*> add(Source source);
+  /// A directory or empty file that is nowhere on the host: a missing directory above a mount
+  /// point, or a place that a bind mount will cover. Read-only; lives as long as the tree.
+  VolumeNode& make_up(VolumeNode* parent, std::string_view name, mode_t mode);
+  /// st_ino of what `..` leads to from a root.
+  void set_parent_ino(VolumeNode& root, std::uint64_t ino);
+
+  /// From now on roots show nothing of their volumes, and refuse changes: bind mounts lie over
+  /// them.
+  void seal() { sealed_ = true; }
+
+  Result<VolumeEntry> lookup(VolumeNode& parent, const char* name);
+  /// The entry of a root, for the directory that holds its mount point.
+  Result<VolumeEntry> enter(VolumeNode& root);
+  void forget(VolumeNode& node, std::uint64_t count) { nodes_.forget(node, count); }
+  [[nodiscard]] std::uint64_t shown_ino(VolumeNode& node);
+  Result<FileStat> getattr(VolumeNode& node);
+  Result<FileStat> setattr(const RequestContext& context, VolumeNode& node,
+                           const AttrChange& change);
+  Result<std::string> readlink(VolumeNode& node);
+  Result<FilesystemStat> statfs(VolumeNode& node);
+
+  Result<VolumeEntry> create(const RequestContext& context, VolumeNode& parent, const char* name,
+                             mode_t mode);
+  Result<VolumeEntry> create_unnamed(const RequestContext& context, VolumeNode& parent,
+                                     mode_t mode);
+  Result<VolumeEntry> mkdir(const RequestContext& context, VolumeNode& parent, const char* name,
+                            mode_t mode);
+  Result<VolumeEntry> mknod(const RequestContext& context, VolumeNode& parent, const char* name,
+                            mode_t mode, dev_t device);
+  Result<VolumeEntry> symlink(const RequestContext& context, const char* target, VolumeNode& parent,
+                              const char* name);
+  Result<VolumeEntry> link(VolumeNode& node, VolumeNode& parent, const char* name);
+  Status unlink(VolumeNode& parent, const char* name);
+  Status rmdir(VolumeNode& parent, const char* name);
+  Status rename(VolumeNode& from_parent, const char* from, VolumeNode& to_parent, const char* to,
+                unsigned flags);
+
+  Result<std::size_t> read(VolumeNode& node, void* buffer, std::size_t size_bytes,
+                           std::int64_t offset);
+  Result<std::size_t> write(const RequestContext& context, VolumeNode& node, const void* buffer,
+                            const WriteRequest& request);
+  Status fallocate(const RequestContext& context, VolumeNode& node, int mode,
+                   const WriteRequest& request);
+  Result<std::size_t> copy_file_range(const RequestContext& context, VolumeNode& from,
+                                      std::int64_t from_offset, VolumeNode& to,
+                                      const WriteRequest& request);
+  Result<std::int64_t> lseek(VolumeNode& node, std::int64_t offset, int whence);
+  Status fsync(VolumeNode& node, SyncKind kind);
+  Status fsyncdir(VolumeNode& node);
+  Result<std::uint32_t> inode_flags(VolumeNode& node);
+  Status set_inode_flags(VolumeNode& node, std::uint32_t flags);
+
+  /// Entries carry the host's own offsets. Names of mount points are not left out here.
+  Status readdir(VolumeNode& directory, std::uint64_t offset, Plus plus, NameSink& sink);
+
+  Result<std::size_t> getxattr(VolumeNode& node, const char* name, void* value,
+                               std::size_t size_bytes);
+  Result<std::string> listxattr(const RequestContext& context, VolumeNode& node);
+  Status setxattr(VolumeNode& node, const char* name, std::string_view value, int flags);
+  Status removexattr(VolumeNode& node, const char* name);
+
+  /// For messages only.
+  std::string describe(VolumeNode& node);
+  [[nodiscard]] std::size_t node_count() { return nodes_.size(); }
+
+ private:
+  struct Volume {
+    bool read_only = false;
+    std::string destination;
+    std::uint64_t parent_ino = 0;
+    std::optional<CoveredPlace> covered;
+  };
+  /// Descriptors of a node in the cache.
+  enum Slot : std::uint32_t { kHandle, kRead, kWrite };
+
+  // objects
+  Result<sys::FdPin> handle(VolumeNode& node);
+  sys::FdPin open_already(VolumeNode& node);
+  Result<sys::FdPin> reopen(VolumeNode& node);
+  Status writable(const VolumeNode& node) const;
+  static std::uint64_t stamp_of(sys::BorrowedFd object, const FileStat& stat);
+  FileStat view(const FileStat& disk);
+  std::uint64_t shown_ino(dev_t dev, ino_t ino);
+  [[nodiscard]] const CoveredPlace* covered(VolumeNode& parent, const char* name) const;
+  Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object, Slot slot);
+  Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
+  void release(VolumeNode& node);
+  Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
+
+  // new objects
+  template <typename Make>
+  Status make_owned(const RequestContext& context, sys::BorrowedFd dir, Make make);
+
+  // names
+  VolumeNodeRef keep_target(VolumeNode& parent, sys::BorrowedFd dir, const char* name);
+  void moved(VolumeNode& parent, sys::BorrowedFd dir, const char* name);
+
+  // I/O
+  Result<sys::UniqueFd> open_io(VolumeNode& node, sys::Access access);
+  Result<sys::FdPin> reader(VolumeNode& node);
+  Result<sys::FdPin> writer(VolumeNode& node);
+  Status resize(VolumeNode& node, std::int64_t size_bytes);
+  Result<sys::UniqueFd> listing(VolumeNode& directory);
+
+  const TreeOptions options_;
+  std::vector<Volume> volumes_;  ///< const once serving
+  bool sealed_ = false;          ///< likewise
+  std::vector<VolumeNodeRef> kept_;
+  VolumeNodes nodes_;
+  sys::FdCache fds_;
+  SharedMutex devices_mu_;
+  std::vector<dev_t> devices_ GUARDED_BY(devices_mu_);
+};
+
+}  // namespace plyfs::volume
