@@ -1,5 +1,6 @@
 // Runs the tests; the last line counts units: one test case on one system.
-#define CATCH_CONFIG_RUNNER
+// For listeners, which tell of each section.
+#define CATCH_CONFIG_EXTERNAL_INTERFACES
 #include <sys/stat.h>
 
 #include <iostream>
@@ -8,6 +9,7 @@
 
 #include "catch.h"
 #include "process.h"
+#include "run_catch.h"
 #include "skip.h"
 #include "system.h"
 
@@ -100,7 +102,7 @@ int main(int argc, char** argv) {
             << (plyfs::tests::is_root() ? "root" : "a user") << ", layers on "
             << plyfs::tests::workspace_filesystem() << " in " << plyfs::tests::workspace()
             << std::endl;
-  const int result = Catch::Session().run(argc, argv);
+  const int result = plyfs::tests::run_catch(argc, argv);
   plyfs::tests::Tally::instance().print();
   return result;
 }

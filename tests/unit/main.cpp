@@ -1,4 +1,3 @@
-#define CATCH_CONFIG_RUNNER
-#include "catch.h"
+#include "run_catch.h"
 
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
+int main(int argc, char** argv) { return plyfs::tests::run_catch(argc, argv); }

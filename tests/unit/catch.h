@@ -1,8 +1,0 @@
-// The one place that knows which Catch2 is installed: 2.x (Debian 12) or 3.x.
-#pragma once
-
-#if __has_include(<catch2/catch_all.hpp>)
-#include <catch2/catch_all.hpp>
-#else
-#include <catch2/catch.hpp>
-#endif
