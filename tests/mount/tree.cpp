@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <stdexcept>
 
@@ -181,10 +182,7 @@ void apply(View& view, const Item& item) {
 }
 
 std::string digest(const std::string& data) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char byte : data) {
-    hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
-  }
+  const std::size_t hash = std::hash<std::string>{}(data);
   return "#" + std::to_string(data.size()) + ":" + std::to_string(hash);
 }
 
