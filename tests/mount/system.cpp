@@ -50,8 +50,9 @@ bool wanted(const System& system) {
     return true;
   }
   const std::string words = "," + std::string(list) + ",";
-  const std::string kind = system.name.substr(0, system.name.find(' '));
-  return words.find("," + kind + ",") != std::string::npos;
+  const bool is_variant = system.is_plyfs() && !system.options.empty();
+  const std::string word = is_variant ? "variants" : system.name;
+  return words.find("," + word + ",") != std::string::npos;
 }
 
 Systems only_wanted(Systems systems) {

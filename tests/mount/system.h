@@ -32,7 +32,8 @@ struct System {
 
 using Systems = std::vector<System>;
 
-// PLYFS_TEST_SYSTEMS ("plain,kernel,plyfs") leaves out systems by kind; default: all.
+// PLYFS_TEST_SYSTEMS ("plain,kernel,plyfs,variants") leaves out what it does not name; default:
+// all. "variants" are those of plyfs: other whiteouts, redirect_dir and metacopy off.
 Systems posix_systems();  ///< plain, kernel, plyfs
 Systems unions();         ///< kernel, plyfs
 Systems every_union();    ///< kernel, plyfs and its variants
