@@ -19,6 +19,7 @@
 #include "config/umount.h"
 #include "config/validate.h"
 #include "plyfs/mount.h"
+#include "store/attachment.h"
 #include "sys/creds.h"
 #include "sys/daemon.h"
 #include "sys/host_check.h"
@@ -62,12 +63,16 @@ int fail(const Failure& failure) {
 }
 
 /// In the daemon, or in the foreground: everything from opening the layers to the umount.
-int serve(const plyfs::MountOptions& options, Daemon daemon) {
+int serve(plyfs::MountOptions options, Daemon daemon) {
   const auto fail_start = [&](const Failure& failure) {
     return daemon.fail(failure.what, failure.exit_code) ? failure.exit_code : fail(failure);
   };
   catch_signals();
   Failure failure;
+  plyfs::store::Attachment attachment;
+  if (const auto refused = attachment.resolve(options)) {
+    return fail_start(*refused);
+  }
   const std::unique_ptr<Mount> mount = Mount::make(options, failure);
   if (!mount) {
     return fail_start(failure);

@@ -55,6 +55,23 @@ struct LayerPath {
   bool data_only = false;  ///< after `::` or datadir+=: holds data for metacopy files, never names
 };
 
+/// A VOLUME as it was asked for: checked as text, nothing looked up yet.
+struct VolumeSpec {
+  enum class Kind : std::uint8_t { kBind, kNamed, kAnonymous };
+  Kind kind = Kind::kBind;
+  std::string source;       ///< kBind: an absolute host path; kNamed: the volume's name
+  std::string destination;  ///< absolute path in the mount, normalised ("/a/b", no "..")
+  bool read_only = false;
+  bool no_copy = false;  ///< managed only: never filled from the image
+  std::string subpath;   ///< managed only: a directory inside the volume
+};
+
+/// `--volumes-from NAME[:ro]`.
+struct VolumesFrom {
+  std::string name;
+  bool read_only = false;  ///< the volumes taken over become read-only, whatever they were
+};
+
 /// One volume of a mount, resolved: named volumes already have their host path.
 struct VolumeMount {
   std::string source;       ///< absolute host path of a directory or a file
@@ -87,8 +104,12 @@ struct MountOptions {
   Toggle writeback = Toggle::kOn;
   IdPolicy ids;
 
-  std::vector<VolumeMount> volumes;  ///< resolved; destinations differ
+  std::vector<VolumeSpec> volume_specs;   ///< as asked for; store/ makes `volumes` of them
+  std::vector<VolumesFrom> volumes_from;  ///< likewise
+  bool strict_volumes = false;            ///< missing host directories are not created
+  std::vector<VolumeMount> volumes;       ///< resolved; destinations differ
   VolumeMode volume_mode = VolumeMode::kAuto;
+  std::string name;  ///< of the mount (--name); empty: it has none
 
   double timeout_s = 1.0e9;  ///< entry, attribute and negative-entry validity, in seconds
   unsigned threads = 0;      ///< worker threads; 0 = one per CPU, 2 to 8

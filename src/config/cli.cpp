@@ -1,13 +1,12 @@
 #include "config/cli.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <exception>
 #include <utility>
 #include <vector>
 
+#include "config/cli_stack.h"
 #include "config/failure_text.h"
 
 namespace plyfs::config {
@@ -63,19 +62,6 @@ constexpr std::string_view kOverlayName = "fuse-overlayfs";
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-CommandLine fail_with(Failure failure) {
-  CommandLine line;
-  line.action = Action::kFail;
-  line.failure = std::move(failure);
-  return line;
-}
-
-CommandLine print(std::string text) {
-  CommandLine line;
-  line.output = std::move(text);
-  return line;
-}
-
 CommandLine later(std::string_view subject) {
   return fail_with(usage_failure({"not built yet", subject, Errno{ENOSYS}, "see --help"}));
 }
@@ -88,115 +74,13 @@ std::string version_line(std::string_view program) {
   return "plyfs version " PLYFS_VERSION "\n";
 }
 
-/// The stack options as the command line has them, before they become MountOptions.
-struct StackWords {
-  std::vector<std::string> option_strings;
-  std::vector<std::string> lowers;
-  std::string upper;
-  std::string work;
-};
-
-CLI::Option* add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& values,
-                          const std::string& description) {
-  // Without this a repeated option would swallow the arguments that follow it.
-  return app.add_option(names, values, description)->allow_extra_args(false);
-}
-
-void add_stack_options(CLI::App& app, StackWords& words) {
-  add_repeated(app, "-o,--options", words.option_strings, "mount options, see below")
-      ->type_name("OPTS");
-  add_repeated(app, "--lower", words.lowers, "a read-only layer; the first is the topmost")
-      ->type_name("DIR");
-  app.add_option("--upper", words.upper, "the writable layer; without it the mount is read-only")
-      ->type_name("DIR");
-  app.add_option("--work", words.work,
-                 "staging on the upper's filesystem (default: UPPER.work beside it)")
-      ->type_name("DIR");
-}
-
-std::optional<Failure> apply_stack_words(const StackWords& words, UnknownWords unknown,
-                                         CommandLine& line) {
-  for (const std::string& text : words.option_strings) {
-    if (auto failure = parse_options(text, unknown, line.options, line.warnings)) {
-      return failure;
-    }
-  }
-  for (const std::string& lower : words.lowers) {
-    if (auto failure = add_layer(LayerPath{.path = lower}, line.options)) {
-      return failure;
-    }
-  }
-  if (!words.upper.empty()) {
-    line.options.upper = words.upper;
-  }
-  if (!words.work.empty()) {
-    line.options.work = words.work;
-  }
-  return std::nullopt;
-}
-
-void finish_options(const Surroundings& surroundings, CommandLine& line) {
-  MountOptions& options = line.options;
-  apply_defaults(surroundings.caller, options);
-  // Debug output is for a terminal, and there is none in the background.
-  options.foreground = options.foreground || options.debug;
-  // The daemon leaves the directory of the call, and unmounts by this name.
-  if (!options.mountpoint.empty() && !options.mountpoint.starts_with('/') &&
-      surroundings.directory.starts_with('/')) {
-    options.mountpoint = surroundings.directory + "/" + options.mountpoint;
-  }
-}
-
-/// Runs CLI11 over the arguments; a command line comes back when that settles the matter.
-std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const> arguments,
-                                      const std::string& help_hint) {
-  // CLI11 takes them last first.
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  try {
-    app.parse(std::move(reversed));
-  } catch (const CLI::CallForHelp&) {
-    return print(app.help());
-  } catch (const CLI::ParseError& error) {
-    return fail_with(usage_failure(
-        {"wrong usage", error.what(), Errno{EINVAL}, "see '" + help_hint + " --help'"}));
-  }
-  return std::nullopt;
-}
-
-/// Options whose place is kept: accepted by the parser, refused by name afterwards.
-struct LaterOptions {
-  std::vector<std::string> volumes;
-  std::vector<std::string> volumes_from;
-  std::string name;
-  std::string config;
-  std::string save;
-
-  void add_to(CLI::App& app) {
-    add_repeated(app, "-v,--volume", volumes, "not built yet")->type_name("VOLUME");
-    add_repeated(app, "--volumes-from", volumes_from, "not built yet")->type_name("NAME[:ro]");
-    app.add_option("--name", name, "not built yet")->type_name("NAME");
-    app.add_option("--config", config, "not built yet")->type_name("FILE");
-    app.add_option("--save", save, "not built yet")->type_name("FILE");
-  }
-
-  static std::optional<CommandLine> refuse(const CLI::App& app) {
-    for (const char* const option :
-         {"--volume", "--volumes-from", "--name", "--config", "--save"}) {
-      if (app.count(option) > 0) {
-        return later(option);
-      }
-    }
-    return std::nullopt;
-  }
-};
-
 CommandLine parse_mount(std::span<const char* const> arguments, const Surroundings& surroundings) {
   CommandLine line;
   StackWords words;
-  LaterOptions later_options;
+  VolumeWords volume_words;
   CLI::App app{"Mount a stack of layers; returns once the mount is usable.", "plyfs mount"};
   add_stack_options(app, words);
-  later_options.add_to(app);
+  add_volume_options(app, volume_words);
   app.add_flag("-f,--foreground", line.options.foreground, "stay in the foreground");
   app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
   app.add_option("MOUNTPOINT", line.options.mountpoint, "an existing directory")->required();
@@ -204,10 +88,10 @@ CommandLine parse_mount(std::span<const char* const> arguments, const Surroundin
   if (auto settled = run_parser(app, arguments, "plyfs mount")) {
     return *std::move(settled);
   }
-  if (auto refused = LaterOptions::refuse(app)) {
-    return *std::move(refused);
-  }
   if (auto failure = apply_stack_words(words, UnknownWords::kRefuse, line)) {
+    return fail_with(*std::move(failure));
+  }
+  if (auto failure = apply_volume_words(volume_words, line.options)) {
     return fail_with(*std::move(failure));
   }
   finish_options(surroundings, line);

@@ -8,6 +8,7 @@
 #include "config/failure_text.h"
 #include "config/fuse_words.h"
 #include "config/option_text.h"
+#include "config/volume_spec.h"
 
 namespace plyfs::config {
 namespace {
@@ -320,18 +321,22 @@ MaybeFailure on_verity(const Word& word, Target& target) {
   return not_built(word, target, "digests of layer data are not verified");
 }
 
+// A bad volume is never passed over: going on would show the layers' content in its place, and
+// lose what is written there.
 MaybeFailure on_volume(const Word& word, Target& target) {
-  const std::string text = unescape(word.value.value_or(""));
-  const std::size_t colon = text.find(":/");
-  const std::size_t end = std::min(text.find(':', colon + 2), text.size());
-  if (!text.starts_with('/') || colon == std::string::npos) {
-    return bad_value(word, "give /HOST:/PATH[:ro]");
+  return add_volume(word.value.value_or(""), target.options);
+}
+
+MaybeFailure on_volumes_from(const Word& word, Target& target) {
+  return add_volumes_from(unescape(word.value.value_or("")), target.options);
+}
+
+MaybeFailure on_strict_volumes(const Word& word, Target& target) {
+  const std::optional<Toggle> toggle = parse_toggle(word.value.value_or("on"));
+  if (!toggle) {
+    return bad_value(word, "use on or off");
   }
-  VolumeMount volume;
-  volume.source = text.substr(0, colon);
-  volume.destination = text.substr(colon + 1, end - colon - 1);
-  volume.read_only = text.substr(end) == ":ro";
-  target.options.volumes.push_back(std::move(volume));
+  target.options.strict_volumes = *toggle == Toggle::kOn;
   return std::nullopt;
 }
 
@@ -348,13 +353,7 @@ MaybeFailure on_volume_mode(const Word& word, Target& target) {
   return std::nullopt;
 }
 
-MaybeFailure on_volumes_from(const Word& word, Target&) {
-  // Going on without it would show the layers' content in its place and lose what is written.
-  return usage_failure({"cannot use option", word.text, Errno{EOPNOTSUPP},
-                        "volumes are not built yet: leave the option out"});
-}
-
-constexpr std::array<std::pair<std::string_view, Handler>, 37> kHandlers{{
+constexpr std::array<std::pair<std::string_view, Handler>, 38> kHandlers{{
     {"lowerdir", on_lowerdir},
     {"lowerdir+", on_lowerdir_append},
     {"datadir+", on_datadir_append},
@@ -391,6 +390,7 @@ constexpr std::array<std::pair<std::string_view, Handler>, 37> kHandlers{{
     {"verity", on_verity},
     {"volume", on_volume},
     {"volumes-from", on_volumes_from},
+    {"strict-volumes", on_strict_volumes},
     {"volume_mode", on_volume_mode},
 }};
 

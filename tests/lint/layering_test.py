@@ -19,8 +19,9 @@ MAY_INCLUDE = {
     "fuse": ["base", "ops", "volume"],  # translates libfuse to verbs; must not reach around them
     "config": ["base", "sys"],  # text to options; sys for probing the machine
     "dump": ["base", "layer", "merge"],  # prints stacks; never through ops, which may change them
+    "store": ["base", "sys", "config"],  # volumes and named mounts on the host
     "include": [],  # the public face shows no room
-    "tools": ["base", "sys", "config", "dump"],  # programs; sys to become a daemon, to ask the host
+    "tools": ["base", "sys", "config", "dump", "store"],  # programs; sys to become a daemon, to ask the host
 }
 
 # The composition root builds every object, so it alone sees every room.
