@@ -75,6 +75,9 @@ struct AttrChange {
   TimeChange atime;
   TimeChange mtime;
   bool kill_suid_sgid = false;  ///< FUSE_HANDLE_KILLPRIV_V2: the caller lacks CAP_FSETID
+  /// Nothing but a modification time, as the kernel's write-back of cached times sends it. It comes
+  /// after unlink, too, when it says what we know already.
+  bool times_of_cache = false;
 
   [[nodiscard]] bool sets_times() const {
     return atime.kind != TimeChange::Kind::kOmit || mtime.kind != TimeChange::Kind::kOmit;

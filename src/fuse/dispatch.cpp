@@ -128,6 +128,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t id, struct stat* attributes, int 
   serve(request, "setattr", id, nullptr, [&]() -> Status {
     AttrChange change = to_change(*attributes, to_set);
     change.kill_suid_sgid = raw_request().kill_suid_sgid;
+    change.times_of_cache = raw_request().times_of_cache;
     return reply_attr(request, id, TRY(on_node(request, id, [&](auto& fs, auto& node) {
                         return fs.setattr(context_of(request), node, change);
                       })));

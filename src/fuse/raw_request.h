@@ -11,6 +11,7 @@ struct RawRequest {
   std::uint32_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
   bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
+  bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
   bool unnamed = false;             ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };
 

@@ -15,6 +15,10 @@ namespace {
 
 constexpr const char* kCapability = "security.capability";
 
+bool same_time(const timespec& a, const timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 }  // namespace
 
 /// Disk attributes as users see them. For directories the caller holds the DirLock.
@@ -139,6 +143,12 @@ Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, N
 Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
                                      const AttrChange& change) {
   TRY(writable());
+  if (change.times_of_cache && (!node.in_upper() || table_.name_count(node) == 0)) {
+    const FileStat known = TRY(stat_node(node));
+    if (same_time(known.mtime, change.mtime.value)) {
+      return known;  // after unlink: no reason to copy up what nobody can find any more
+    }
+  }
   if (change.size_bytes) {
     TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
   } else {
