@@ -9,6 +9,8 @@ namespace plyfs::copyup {
 namespace {
 
 constexpr std::size_t kBufferBytes = 512 * 1024;
+/// A filesystem's block: less cannot hold a hole, nor be shared.
+constexpr std::int64_t kSmallBytes = 4096;
 constexpr std::int64_t kRangeBytes = 256LL * 1024 * 1024;
 
 class RangeCopier {
@@ -25,6 +27,18 @@ class RangeCopier {
       begin += static_cast<std::int64_t>(copied);
     }
     return {};
+  }
+
+  /// A small file, by a buffer on the stack.
+  Status copy_through(std::int64_t size_bytes) {
+    char buffer[kSmallBytes];
+    const std::size_t got =
+        TRY(sys::read_at(from_, buffer, static_cast<std::size_t>(size_bytes), 0));
+    const std::size_t put = got > 0 ? TRY(writer_.write_at(to_, buffer, got, 0)) : 0;
+    if (put != got) {
+      return Errno{ENOSPC};
+    }
+    return got < static_cast<std::size_t>(size_bytes) ? writer_.resize(to_, size_bytes) : Status{};
   }
 
  private:
@@ -65,10 +79,14 @@ class RangeCopier {
 
 Status copy_data(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to,
                  std::int64_t size_bytes) {
+  RangeCopier copier{writer, from, to};
+  if (size_bytes <= kSmallBytes) {
+    // Two calls, where asking for a clone and for holes takes more.
+    return copier.copy_through(size_bytes);
+  }
   if (writer.clone_file(from, to)) {
     return writer.resize(to, size_bytes);
   }
-  RangeCopier copier{writer, from, to};
   std::int64_t at = 0;
   while (at < size_bytes) {
     const auto data = sys::seek(from, at, sys::kSeekData);

@@ -12,6 +12,7 @@
 namespace plyfs::copyup {
 namespace {
 
+constexpr mode_t kModeOfCreation = 0777;
 constexpr mode_t kStagedFileMode = 0600;
 constexpr mode_t kStagedDirectoryMode = 0700;
 constexpr std::string_view kCapability = "security.capability";
@@ -41,7 +42,7 @@ Result<Staged> Engine::stage(const Plan& plan) {
       staged.file.valid() ? sys::ObjectRef{staged.file.borrow(), ""} : staged.entry.object();
   TRY(copy_xattrs(plan.source, to));
   TRY(write_marks(plan, to));
-  TRY(set_attributes(plan, to));
+  TRY(set_attributes(plan, staged, to));
   TRY(sync_staged(plan, staged));
   return staged;
 }
@@ -51,12 +52,18 @@ Status Engine::make(const Plan& plan, Staged& staged) {
   const sys::BorrowedFd dir = staged.entry.directory();
   const char* name = staged.entry.name();
   if (plan.stat.is_regular()) {
-    staged.file = TRY(writer.create_file(dir, name, kStagedFileMode));
+    // Nobody else reaches the work directory: the mode to be saves setting it later.
+    const mode_t mode = (plan.stat.mode & kModeOfCreation) | kStagedFileMode;
+    staged.file = TRY(writer.create_file(dir, name, mode));
     if (plan.data == Plan::Data::kLeaveBelow) {
       TRY(writer.resize(staged.file.borrow(), plan.stat.size_bytes));
     } else if (plan.data_bytes > 0) {
-      const sys::UniqueFd source = TRY(sys::open_file(plan.data_source, sys::Access::kRead));
-      TRY(copy_data(writer, source.borrow(), staged.file.borrow(), plan.data_bytes));
+      sys::UniqueFd opened;
+      if (!plan.data_is_open) {
+        opened = TRY(sys::open_file(plan.data_source, sys::Access::kRead));
+      }
+      const sys::BorrowedFd source = plan.data_is_open ? plan.data_source.dir : opened.borrow();
+      TRY(copy_data(writer, source, staged.file.borrow(), plan.data_bytes));
     }
   } else if (plan.stat.is_directory()) {
     TRY(writer.make_directory(dir, name, kStagedDirectoryMode));
@@ -73,6 +80,7 @@ Status Engine::make(const Plan& plan, Staged& staged) {
   if (made.uid != uid || made.gid != gid) {
     TRY(writer.change_owner(staged.entry.object(), uid, gid));
   }
+  staged.made_mode = made.mode;
   return {};
 }
 
@@ -122,8 +130,9 @@ Status Engine::write_marks(const Plan& plan, sys::ObjectRef to) {
   return {};
 }
 
-Status Engine::set_attributes(const Plan& plan, sys::ObjectRef to) {
-  if (!plan.stat.is_symlink()) {
+Status Engine::set_attributes(const Plan& plan, const Staged& staged, sys::ObjectRef to) {
+  // Bits of creation survive a change of owner; suid and sgid, which do not, are never among them.
+  if (!plan.stat.is_symlink() && staged.made_mode != plan.stat.mode) {
     TRY(workdir_.writer().change_mode(to, plan.stat.mode & kPermissionMask));
   }
   return workdir_.writer().change_times(to, exactly(plan.stat.atime), exactly(plan.stat.mtime));

@@ -28,6 +28,7 @@ struct Policy {
 struct Plan {
   sys::ObjectRef source;
   sys::ObjectRef data_source;  ///< regular files: elsewhere when the source has metadata only
+  bool data_is_open = false;   ///< data_source is a descriptor to read from
   FileStat stat;
   enum class Data : std::uint8_t { kCopy, kLeaveBelow } data = Data::kCopy;
   std::int64_t data_bytes = 0;  ///< with kCopy: how much of a regular file is wanted
@@ -37,7 +38,8 @@ struct Plan {
 
 struct Staged {
   layer::StagedEntry entry;
-  sys::UniqueFd file;  ///< regular files: open for reading and writing
+  sys::UniqueFd file;    ///< regular files: open for reading and writing
+  mode_t made_mode = 0;  ///< as created, with the type
 };
 
 /// Thread-safe.
@@ -61,7 +63,7 @@ class Engine {
   Status make(const Plan& plan, Staged& staged);
   Status copy_xattrs(sys::ObjectRef from, sys::ObjectRef to);
   Status write_marks(const Plan& plan, sys::ObjectRef to);
-  Status set_attributes(const Plan& plan, sys::ObjectRef to);
+  Status set_attributes(const Plan& plan, const Staged& staged, sys::ObjectRef to);
   Status sync_staged(const Plan& plan, Staged& staged);
 
   layer::Workdir& workdir_;

@@ -14,6 +14,7 @@ struct Lookup::Search {
   std::string absolute;  ///< not empty: deeper layers are searched at this path
   bool wants_data = false;
   std::optional<std::uint64_t> first_lower_ino;
+  std::uint32_t absent = 0;  ///< lower layers that had nothing of that name
   Resolution result;
 };
 
@@ -94,6 +95,7 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
   const auto probed = TRY(layer::probe(candidate.dir, candidate.name, *candidate.hint));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
+      search.absent += candidate.layer != layer::kUpper ? 1 : 0;
       return Next::kDeeper;
     case layer::Verdict::kWhiteout:
       return Next::kStop;
@@ -223,14 +225,15 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   return Next::kStop;
 }
 
-Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name,
-                                std::size_t first_part) const {
+Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint hint) const {
   Search search;
   search.name = name;
   DirectoryParts& parts = parent.parts();
-  for (std::size_t index = first_part; index < parts.size(); ++index) {
+  for (std::size_t index = hint.first_part; index < parts.size(); ++index) {
     DirectoryPart& part = parts[index];
-    if (part.boundary == Boundary::kEmpty) {
+    const bool lacks_name =
+        part.layer != layer::kUpper && part.layer < hint.first_lower && !search.renamed;
+    if (part.boundary == Boundary::kEmpty || lacks_name) {
       continue;
     }
     const sys::FdPin dir = TRY(parent.open_part(index));
@@ -262,6 +265,7 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name,
     return Errno{EIO};
   }
   Resolution& result = search.result;
+  result.wasted_probes = search.absent;
   if (result.found && result.stat.is_directory()) {
     const bool merged = result.layer == layer::kUpper && search.first_lower_ino;
     result.shown_ino = merged ? *search.first_lower_ino
@@ -327,12 +331,12 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
   return Next::kDeeper;
 }
 
-Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name,
-                                  std::size_t first_part) const {
+Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hint hint) const {
   DirectoryParts& parts = parent.parts();
-  for (std::size_t index = first_part; index < parts.size(); ++index) {
+  for (std::size_t index = hint.first_part; index < parts.size(); ++index) {
     DirectoryPart& part = parts[index];
-    if (part.boundary == Boundary::kEmpty) {
+    const bool lacks_name = part.layer != layer::kUpper && part.layer < hint.first_lower;
+    if (part.boundary == Boundary::kEmpty || lacks_name) {
       continue;
     }
     const sys::FdPin dir = TRY(parent.open_part(index));

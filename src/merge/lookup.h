@@ -30,6 +30,7 @@ struct Resolution {
   DirectoryParts parts;              ///< directories only
   std::string redirect;              ///< of the upper's directory or metadata-only copy, as written
   layer::FileMarks marks;            ///< regular upper files only
+  std::uint32_t wasted_probes = 0;   ///< how many lower layers were asked in vain
   std::optional<DataLocation> data;  ///< metadata-only copies
 };
 
@@ -41,13 +42,15 @@ class Lookup {
  public:
   explicit Lookup(const layer::LayerStack& stack) : stack_(stack) {}
 
-  /// `first_part`: parts above it are known not to have the name (from a listing).
-  Result<Resolution> find(DirectoryAccess& parent, const char* name,
-                          std::size_t first_part = 0) const;
+  /// What is known of a name before a layer is asked.
+  struct Hint {
+    std::size_t first_part = 0;         ///< parts above it lack the name (from a listing)
+    layer::LayerIndex first_lower = 0;  ///< lower layers above it lack it (LowerNames)
+  };
+  Result<Resolution> find(DirectoryAccess& parent, const char* name, Hint hint) const;
 
-  /// Whether any part from `first_part` on has a visible object of that name.
-  Result<bool> exists_below(DirectoryAccess& parent, const char* name,
-                            std::size_t first_part) const;
+  /// Whether any part from hint.first_part on has a visible object of that name.
+  Result<bool> exists_below(DirectoryAccess& parent, const char* name, Hint hint) const;
   /// The merged root: every layer's root.
   Result<DirectoryParts> root_parts() const;
 

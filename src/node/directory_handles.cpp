@@ -33,7 +33,7 @@ Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
   }
   const NodeNames names = table_.names_of(directory);
   if (names.orphan && part.layer == layer::kUpper) {
-    return sys::duplicate(names.orphan->borrow());
+    return sys::duplicate(names.orphan.fd->borrow());
   }
   if (part.path) {
     return open_path(part.layer, *part.path);

@@ -16,6 +16,7 @@
 #include "merge/directory_stack.h"
 #include "merge/listing.h"
 #include "merge/lookup.h"
+#include "merge/lower_names.h"
 
 namespace plyfs::node {
 
@@ -43,6 +44,16 @@ struct LinkKey {
   friend bool operator==(const LinkKey&, const LinkKey&) = default;
 };
 
+/// The only way to an object that has no name any more: a descriptor of it or, in a layer that
+/// never changes, its directory there and its name.
+struct Orphan {
+  sys::FdPin fd;
+  std::string name;  ///< empty: `fd` is the object itself
+  explicit operator bool() const { return fd != nullptr; }
+  /// Valid as long as this.
+  [[nodiscard]] sys::ObjectRef object() const { return {fd->borrow(), name.c_str()}; }
+};
+
 /// What only few files have. Fields are guarded by NodeTable::mu unless said otherwise.
 struct FileExtra {
   std::optional<LinkKey> lower_key;  ///< registered in the link table
@@ -51,7 +62,14 @@ struct FileExtra {
   std::int64_t union_nlink = 0;  ///< indexed files: the count that users see
   /// Metadata-only copy: where the data lies. Changed under the node's copy-up lock and mu.
   std::optional<merge::DataLocation> data;
-  sys::FdPin orphan;  ///< no name left: the only way to the object
+  Orphan orphan;  ///< no name left
+};
+
+/// Where a DirectoryCache keeps what it knows of a directory. Guarded by that cache's mutex.
+template <typename T>
+struct CacheSlot {
+  std::shared_ptr<const T> value;
+  std::list<Node*>::iterator position;
 };
 
 /// What directories have.
@@ -63,12 +81,13 @@ struct DirectoryData {
   std::unique_ptr<const std::string> lower_path;
   /// Counts changes of the names; a listing of another version is stale.
   std::atomic<std::uint32_t> version{0};
-  sys::FdPin orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
+  Orphan orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
   std::atomic<bool> removed{false};
-  // Guarded by ListingCache's mutex.
-  std::shared_ptr<const merge::Listing> listing;
-  std::uint32_t listing_version = 0;
-  std::list<Node*>::iterator listing_position;
+  CacheSlot<merge::Listing> listing;
+  CacheSlot<merge::LowerNames> lower_names;
+  /// Questions to lower layers that lacked the name; how many make an index worth its cost.
+  std::atomic<std::uint32_t> wasted_probes{0};
+  std::atomic<std::uint32_t> index_after{0};
 };
 
 class Node {

@@ -130,7 +130,7 @@ NodeRef NodeTable::attach(Node& parent, std::string_view name, NodeSeed&& seed) 
   return ref(*made);
 }
 
-NodeRef NodeTable::attach_orphan(NodeSeed&& seed, sys::FdPin orphan) {
+NodeRef NodeTable::attach_orphan(NodeSeed&& seed, Orphan orphan) {
   MutexLock lock{mu_};
   Node* made = make_locked(std::move(seed));
   made->extra_ = std::make_unique<FileExtra>();
@@ -145,14 +145,14 @@ void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer:
     insert_locked(node, parent, name, layer);
   }
   if (node.extra_) {
-    node.extra_->orphan = nullptr;  // O_TMPFILE that was given a name
+    node.extra_->orphan = {};  // O_TMPFILE that was given a name
   }
   nameless_.erase(&node);
 }
 
-void NodeTable::remove_name(Node& parent, std::string_view name, sys::FdPin orphan) {
+void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) {
   std::vector<Node*> dead;
-  sys::FdPin unused;  // closed without the lock
+  Orphan unused;  // closed without the lock
   {
     MutexLock lock{mu_};
     Dentry* dentry = find_locked(parent, name, hash_of_name(parent, name));
@@ -278,6 +278,13 @@ std::size_t NodeTable::name_count(Node& node) {
     ++count;
   }
   return count;
+}
+
+std::optional<layer::LayerIndex> NodeTable::layer_of(Node& parent, std::string_view name) {
+  const std::uint32_t hash = hash_of_name(parent, name);
+  MutexLock lock{mu_};
+  const Dentry* dentry = find_locked(parent, name, hash);
+  return dentry == nullptr ? std::nullopt : std::optional{dentry->layer};
 }
 
 bool NodeTable::is_first_name(const Dentry& dentry) {

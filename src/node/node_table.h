@@ -57,7 +57,7 @@ struct NodeNames {
   Node* parent = nullptr;          ///< null: no name (orphan or the root)
   const Dentry* dentry = nullptr;  ///< valid while the parent's DirLock is held
   std::string index_name;
-  sys::FdPin orphan;
+  Orphan orphan;
 };
 
 /// Thread-safe. One short mutex, never held across a system call.
@@ -83,11 +83,11 @@ class NodeTable {
   /// The node of that name, made from `seed` unless it (or, by its link keys, the inode) is known.
   NodeRef attach(Node& parent, std::string_view name, NodeSeed&& seed);
   /// A node without a name (O_TMPFILE), held by `orphan`.
-  NodeRef attach_orphan(NodeSeed&& seed, sys::FdPin orphan);
+  NodeRef attach_orphan(NodeSeed&& seed, Orphan orphan);
   /// A further name of a known node.
   void add_name(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer);
   /// Removes a name. When it was the last, `orphan` becomes the way to the object.
-  void remove_name(Node& parent, std::string_view name, sys::FdPin orphan);
+  void remove_name(Node& parent, std::string_view name, Orphan orphan);
   void move_name(Node& from_parent, std::string_view from, Node& to_parent, std::string_view to);
   void swap_names(Node& a_parent, std::string_view a, Node& b_parent, std::string_view b);
   /// All names of the node are now in the upper layer (hard links of one upper inode, or the one).
@@ -98,6 +98,8 @@ class NodeTable {
 
   [[nodiscard]] NodeNames names_of(Node& node);
   [[nodiscard]] std::size_t name_count(Node& node);
+  /// Where the known name was found; kUpper once copied up.
+  [[nodiscard]] std::optional<layer::LayerIndex> layer_of(Node& parent, std::string_view name);
   [[nodiscard]] bool is_first_name(const Dentry& dentry);
   [[nodiscard]] bool has_extra(Node& node);
   /// A copy of the extra state; default when there is none.

@@ -128,7 +128,7 @@ Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, N
     }
     TRY(writer.change_owner(object, uid, gid));
   }
-  if (change.kill_suid_sgid) {
+  if (change.kill_suid_sgid && !change.mode) {
     TRY(kill_privileges(context, object));
   }
   if (change.mode) {

@@ -100,7 +100,12 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
   sys::FdPin below;
   if (plan.data == copyup::Plan::Data::kCopy && node.metacopy.load() && plan.data_bytes > 0) {
     below = TRY(open_data(node));
+  } else if (plan.data == copyup::Plan::Data::kCopy && node.has_io.load()) {
+    below = io_.find({&node, 0});  // it has been read
+  }
+  if (below) {
     plan.data_source = {below->borrow(), ""};
+    plan.data_is_open = true;
   }
   if (plan.data == copyup::Plan::Data::kCopy) {
     data.reset();
@@ -121,7 +126,7 @@ Status FileSystem::publish_copy(Node& node, const copyup::Plan& plan, copyup::St
       auto pin = std::make_shared<const sys::UniqueFd>(std::move(handle));
       node.metacopy.store(data.has_value());
       table_.update_extra(node, [&](node::FileExtra& extra) {
-        extra.orphan = pin;
+        extra.orphan = {pin, {}};
         extra.data = data;
         extra.lower_key.reset();
       });

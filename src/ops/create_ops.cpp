@@ -190,7 +190,7 @@ Result<Entry> FileSystem::create_unnamed(const RequestContext& context, Node& pa
   seed.layer = layer::kUpper;
   seed.ino = f_.stack.shown_ino(layer::kUpper, stat.dev, stat.ino);
   auto pin = std::make_shared<const sys::UniqueFd>(std::move(file));
-  NodeRef node = table_.attach_orphan(std::move(seed), std::move(pin));
+  NodeRef node = table_.attach_orphan(std::move(seed), {std::move(pin), {}});
   const FileStat shown = view_locked(*node, stat);
   return Entry{std::move(node), shown};
 }

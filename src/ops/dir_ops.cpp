@@ -5,7 +5,6 @@
 namespace plyfs::ops {
 
 using node::DirLock;
-using node::ListingCache;
 using node::LockMode;
 using node::Node;
 using node::NodeDirectory;
@@ -15,8 +14,8 @@ Result<std::shared_ptr<const merge::Listing>> FileSystem::listing(Node& director
                                                                   std::uint64_t offset) {
   // From the start a reader sees the present names; one under way may go on with what it has,
   // because an offset means the same in every listing.
-  const auto accept = offset == 0 ? ListingCache::Accept::kCurrent : ListingCache::Accept::kAny;
-  if (auto cached = listings_.find(directory, accept)) {
+  if (auto cached = listings_.find(directory);
+      cached && (offset != 0 || cached->version() == directory.directory().version.load())) {
     return cached;
   }
   SharedLock tree{locks_.tree};
@@ -27,7 +26,7 @@ Result<std::shared_ptr<const merge::Listing>> FileSystem::listing(Node& director
   const std::uint32_t version = directory.directory().version.load();
   NodeDirectory access{handles_, directory};
   auto made = TRY(merge::list_directory(f_.stack, access, version));
-  listings_.put(directory, made, version);
+  listings_.put(directory, made);
   return made;
 }
 
@@ -43,7 +42,7 @@ Result<std::uint64_t> FileSystem::listed_ino(Node& directory, const merge::Listi
   SharedLock tree{locks_.tree};
   DirLock lock{locks_, LockMode::kShared, &directory};
   NodeDirectory access{handles_, directory};
-  const merge::Resolution found = TRY(lookup_.find(access, name, 0));
+  const merge::Resolution found = TRY(lookup_.find(access, name, {}));
   return found.found ? found.shown_ino : Result<std::uint64_t>{Errno{ENOENT}};
 }
 

@@ -15,8 +15,8 @@
 #include "layer/whiteouts.h"
 #include "layer/workdir.h"
 #include "merge/lookup.h"
+#include "node/directory_cache.h"
 #include "node/directory_handles.h"
-#include "node/listing_cache.h"
 #include "node/locks.h"
 #include "node/node_table.h"
 #include "plyfs/options.h"
@@ -142,6 +142,7 @@ class FileSystem {
     SharedLock tree_;
     std::optional<node::DirLock> dir_;
     sys::FdPin pin_;
+    node::Orphan orphan_;
     std::string index_name_;
   };
 
@@ -190,6 +191,8 @@ class FileSystem {
   Result<UpperPlace> upper_place(node::Node& directory);
   Result<UpperState> upper_state(const UpperPlace& place, const char* name);
   Result<bool> lower_has(node::Node& directory, const char* name);
+  layer::LayerIndex first_lower(node::Node& directory, const char* name);
+  void count_wasted(node::Node& directory, std::uint32_t probes);
   static void changed(node::Node& directory) { directory.directory().version.fetch_add(1); }
 
   // creation
@@ -209,7 +212,8 @@ class FileSystem {
                       sys::UniqueFd file);
 
   // removal
-  sys::FdPin orphan_handle(node::Node& node, sys::ObjectRef object);
+  node::Orphan orphan_of(node::Node& node, const sys::FdPin& directory, const char* name);
+  node::Orphan orphan_handle(node::Node& node, sys::ObjectRef object);
   Status remove_file(node::Node& parent, const char* name, node::Node& target);
   Status before_link_change(node::Node& node, std::int64_t& union_nlink);
   Status after_unlink(node::Node& node);
@@ -273,6 +277,7 @@ class FileSystem {
   node::NodeTable table_;
   node::DirectoryHandles handles_;
   node::ListingCache listings_;
+  node::LowerNamesCache lower_names_;
   sys::FdCache io_;
 };
 

@@ -23,6 +23,10 @@ namespace {
 
 constexpr std::size_t kNameMax = 255;
 constexpr std::size_t kListingBytes = 8 * 1024 * 1024;
+constexpr std::size_t kLowerNamesBytes = 8 * 1024 * 1024;
+// Opening and reading one directory costs as much as some questions; and so does reading on.
+constexpr std::uint32_t kProbesPerPart = 8;
+constexpr std::uint32_t kNamesPerProbe = 16;
 
 /// "U+1" relative to the upper inode's count, "L-2" to the lower's (kernel overlayfs, index=on).
 std::int64_t union_nlink_of(const std::string& mark, std::int64_t upper_nlink,
@@ -48,6 +52,7 @@ FileSystem::FileSystem(Foundation foundation)
       table_([this](Node& node) { release(node); }),
       handles_(f_.stack, table_, f_.max_fds / 2),
       listings_(kListingBytes),
+      lower_names_(kLowerNamesBytes),
       io_(f_.max_fds / 2) {}
 
 FileSystem::~FileSystem() { table_.clear(); }  // while the caches it releases to are alive
@@ -69,6 +74,7 @@ Result<std::unique_ptr<FileSystem>> FileSystem::make(Foundation foundation) {
 void FileSystem::release(Node& node) {
   if (node.is_directory()) {
     listings_.forget(node);
+    lower_names_.forget(node);
     handles_.forget(node);
   } else if (node.has_io.load()) {
     drop_io(node);
@@ -97,7 +103,7 @@ FileSystem::Located::Located(FileSystem& fs) : fs_(fs), tree_(fs.locks_.tree) {}
 Result<sys::ObjectRef> FileSystem::Located::find_directory(Node& node) {
   dir_.emplace(fs_.locks_, LockMode::kShared, &node);
   if (node.directory().removed.load()) {
-    pin_ = fs_.table_.names_of(node).orphan;
+    pin_ = fs_.table_.names_of(node).orphan.fd;
     if (!pin_) {
       return Errno{ENOENT};
     }
@@ -114,8 +120,8 @@ Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {
   for (;;) {
     NodeNames names = fs_.table_.names_of(node);
     if (names.orphan) {
-      pin_ = std::move(names.orphan);
-      return sys::ObjectRef{pin_->borrow(), ""};
+      orphan_ = std::move(names.orphan);
+      return orphan_.object();
     }
     if (!names.index_name.empty()) {
       index_name_ = std::move(names.index_name);
@@ -170,7 +176,9 @@ Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hi
   }
   NodeDirectory directory{handles_, parent};
   const bool current = hint.version == parent.directory().version.load();
-  merge::Resolution resolution = TRY(lookup_.find(directory, name, current ? hint.first_part : 0));
+  merge::Resolution resolution = TRY(
+      lookup_.find(directory, name, {current ? hint.first_part : 0, first_lower(parent, name)}));
+  count_wasted(parent, resolution.wasted_probes);
   if (!resolution.found) {
     return Errno{ENOENT};
   }
@@ -277,7 +285,7 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
   }
   // The count may be relative to the lower inode: ask what lies below this name.
   std::int64_t lower_nlink = 0;
-  const auto below = lookup_.find(parent, name, 1);
+  const auto below = lookup_.find(parent, name, {1, 0});
   if (below && below->found && TRY(is_origin(parent, name, *below, *origin))) {
     lower_nlink = static_cast<std::int64_t>(below->stat.nlink);
     seed.lower_key = node::LinkKey{below->stat.dev, below->stat.ino};
@@ -363,7 +371,33 @@ Result<bool> FileSystem::lower_has(Node& directory, const char* name) {
     return false;
   }
   NodeDirectory access{handles_, directory};
-  return lookup_.exists_below(access, name, 1);
+  return lookup_.exists_below(access, name, {1, first_lower(directory, name)});
+}
+
+/// 0 where nothing is known.
+layer::LayerIndex FileSystem::first_lower(Node& directory, const char* name) {
+  const auto names = lower_names_.find(directory);
+  return names ? names->first_layer(name) : layer::LayerIndex{0};
+}
+
+/// Makes the index of a directory's lower names once asking its layers in vain has cost about as
+/// much. The caller holds tree and the directory's DirLock.
+void FileSystem::count_wasted(Node& directory, std::uint32_t probes) {
+  if (probes == 0) {
+    return;
+  }
+  node::DirectoryData& data = directory.directory();
+  const std::uint32_t wasted = data.wasted_probes.fetch_add(probes) + probes;
+  const auto first = static_cast<std::uint32_t>(kProbesPerPart * data.parts.size());
+  if (wasted < std::max(data.index_after.load(), first)) {
+    return;
+  }
+  data.index_after.store(wasted * kProbesPerPart);  // the next attempt, if this one is too large
+  NodeDirectory access{handles_, directory};
+  const auto names = merge::LowerNames::read(access, wasted * kNamesPerProbe);
+  if (names && *names) {  // a layer that may be searched but not read: asked name by name
+    lower_names_.put(directory, *names);
+  }
 }
 
 }  // namespace plyfs::ops

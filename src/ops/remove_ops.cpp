@@ -17,14 +17,21 @@ using node::NodeRef;
 
 /// What will reach the object once its last name is gone: it may be open. Null only where even a
 /// handle cannot be had (then the object is lost to those who hold it open: ESTALE).
-sys::FdPin FileSystem::orphan_handle(Node& node, sys::ObjectRef object) {
+node::Orphan FileSystem::orphan_handle(Node& node, sys::ObjectRef object) {
   if (!node.is_directory() && node.has_io.load() && node.in_upper()) {
     if (sys::FdPin open = io_.find({&node, 2})) {
-      return open;  // better than a handle: its mode cannot lock us out
+      return {std::move(open), {}};  // better than a handle: its mode cannot lock us out
     }
   }
   auto handle = sys::open_handle(object);
-  return handle ? std::make_shared<const sys::UniqueFd>(std::move(*handle)) : nullptr;
+  return handle ? node::Orphan{std::make_shared<const sys::UniqueFd>(std::move(*handle)), {}}
+                : node::Orphan{};
+}
+
+/// The same for a name in a directory. What a lower layer has stays where it is.
+node::Orphan FileSystem::orphan_of(Node& node, const sys::FdPin& directory, const char* name) {
+  return node.in_upper() ? orphan_handle(node, {directory->borrow(), name})
+                         : node::Orphan{directory, name};
 }
 
 Status FileSystem::unlink(Node& parent, const char* name) {
@@ -47,15 +54,18 @@ Status FileSystem::unlink(Node& parent, const char* name) {
 /// The caller holds tree and the parent's DirLock exclusively; the parent is in the upper.
 Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
   const UpperPlace place = TRY(upper_place(parent));
-  UpperState state = TRY(upper_state(place, name));
-  if (state == UpperState::kWhiteout) {
-    return Errno{ENOENT};
-  }
-  const bool lower = TRY(lower_has(parent, name));
-  if (state == UpperState::kAbsent && !lower) {
-    return Errno{ENOENT};
+  const auto found_in = table_.layer_of(parent, name);
+  if (!found_in) {
+    return Errno{ENOENT};  // removed or renamed since it was looked up
   }
   const bool indexed = !table_.extra_of(target).index_name.empty();
+  // Only we change names, so the upper has what we found or put there, and nothing else. But a name
+  // that leads to the index may be in the upper or not.
+  UpperState state = *found_in == layer::kUpper ? UpperState::kObject : UpperState::kAbsent;
+  if (indexed) {
+    state = TRY(upper_state(place, name));
+  }
+  const bool lower = state != UpperState::kObject || TRY(lower_has(parent, name));
   if (indexed && state == UpperState::kAbsent) {
     TRY(link_up(target, place, name));
     state = UpperState::kObject;
@@ -64,7 +74,7 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
   if (indexed) {
     TRY(before_link_change(target, union_nlink));
   }
-  sys::FdPin orphan;
+  node::Orphan orphan;
   if (table_.name_count(target) == 1) {
     sys::FdPin dir = place.fd;
     if (state == UpperState::kAbsent) {
@@ -72,7 +82,7 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
       const merge::DirectoryPart* part = node::part_in(parent, names.dentry->layer);
       dir = TRY(handles_.open(parent, *part));
     }
-    orphan = orphan_handle(target, {dir->borrow(), name});
+    orphan = orphan_of(target, dir, name);
   }
   if (lower) {
     TRY(state == UpperState::kObject ? f_.whiteouts->replace_file(place.directory(), name)
@@ -96,7 +106,7 @@ Status FileSystem::before_link_change(Node& node, std::int64_t& union_nlink) {
 
 Status FileSystem::after_unlink(Node& node) {
   std::string index_name;
-  sys::FdPin handle;
+  node::Orphan handle;
   const node::FileExtra before = table_.extra_of(node);
   if (before.union_nlink <= 1) {
     // The last name that users saw: the index entry goes, too.
@@ -169,7 +179,7 @@ Status FileSystem::rmdir(Node& parent, const char* name) {
     }
   }
   handles_.forget(*target);
-  table_.remove_name(parent, name, std::move(orphan));
+  table_.remove_name(parent, name, {std::move(orphan), {}});
   changed(parent);
   changed(*target);
   return {};
@@ -188,10 +198,10 @@ Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
       if (now.dentry != names.dentry || now.parent != names.parent) {
         continue;
       }
-      sys::FdPin dir = names.orphan;
+      sys::FdPin dir;
       sys::ObjectRef source{};
       if (names.orphan) {
-        source = {names.orphan->borrow(), ""};
+        source = names.orphan.object();
       } else if (!names.index_name.empty()) {
         source = {f_.workdir->index(), names.index_name.c_str()};
       } else if (names.parent != nullptr) {

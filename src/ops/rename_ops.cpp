@@ -93,11 +93,11 @@ Status FileSystem::rename_locked(RenameSide& from, RenameSide& to, unsigned flag
   TRY(fill_side(to));
   TRY(check_rename(from, to, flags));
   const bool exchange = (flags & sys::kRenameExchange) != 0;
-  sys::FdPin orphan;
+  node::Orphan orphan;
   const bool replaced_link = to.node && !exchange && !table_.extra_of(*to.node).index_name.empty();
   if (to.node && !exchange) {
     if (to.node->is_directory()) {
-      orphan = TRY(handles_.open(*to.node, to.node->directory().parts.front()));
+      orphan.fd = TRY(handles_.open(*to.node, to.node->directory().parts.front()));
       TRY(clear_target(to));
     } else {
       if (replaced_link && to.state != UpperState::kObject) {
@@ -112,7 +112,7 @@ Status FileSystem::rename_locked(RenameSide& from, RenameSide& to, unsigned flag
           *to.parent, to.state == UpperState::kObject ? layer::kUpper : to.node->layer());
       if (table_.name_count(*to.node) == 1 && part != nullptr) {
         const sys::FdPin dir = TRY(handles_.open(*to.parent, *part));
-        orphan = orphan_handle(*to.node, {dir->borrow(), to.name});
+        orphan = orphan_of(*to.node, dir, to.name);
       }
     }
   }

@@ -52,14 +52,17 @@ void set_thread_umask(mode_t mask) {
 }
 
 ScopedOwner::ScopedOwner(uid_t uid, gid_t gid) {
+  // The process never changes them once it serves.
+  static thread_local const uid_t own_uid = ::geteuid();
+  static thread_local const gid_t own_gid = ::getegid();
   // The group first: once the user id is not root's, CAP_SETGID is still there, but keep the
   // order of setgid(2)/setuid(2).
-  if (gid != ::getegid()) {
+  if (gid != own_gid) {
     (void)::setfsgid(gid);
     changed_gid_ = true;
     group_granted_ = fs_gid() == gid;
   }
-  if (uid != ::geteuid()) {
+  if (uid != own_uid) {
     (void)::setfsuid(uid);
     changed_uid_ = true;
     granted_ = fs_uid() == uid;

@@ -92,11 +92,12 @@ Status change_owner(ObjectRef object, uid_t uid, gid_t gid) {
 Status change_times(ObjectRef object, const TimeChange& atime, const TimeChange& mtime) {
   const timespec times[2] = {to_timespec(atime), to_timespec(mtime)};
   if (object.by_fd()) {
-    if (::futimens(object.dir.get(), times) == 0) {
+    // Since Linux 5.8; before, and by futimens(3), a handle (O_PATH) is refused.
+    if (::utimensat(object.dir.get(), "", times, AT_EMPTY_PATH) == 0) {
       return {};
     }
-    return errno == EBADF ? checked(::utimensat(AT_FDCWD, ProcPath{object}.c_str(), times, 0))
-                          : Errno{errno};
+    return errno == EINVAL ? checked(::utimensat(AT_FDCWD, ProcPath{object}.c_str(), times, 0))
+                           : Errno{errno};
   }
   return checked(::utimensat(object.dir.get(), object.name, times, AT_SYMLINK_NOFOLLOW));
 }

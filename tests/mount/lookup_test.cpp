@@ -48,6 +48,39 @@ TEST_CASE("the topmost layer that has a name shows it", "[lookup]") {
   });
 }
 
+TEST_CASE("what was asked for in vain many times changes no later answer", "[lookup]") {
+  on(posix_systems(), [](const System& system) {
+    Stack stack =
+        Stack{}
+            .lower({file("d/top", "1"), whiteout("d/hidden")})
+            .lower({file("d/middle", "2"), file("d/hidden", "2"), dir("d/both"), file("d/both/b")})
+            .lower({file("d/bottom", "3"), file("d/top", "3"), file("d/both/a"), file("other/f")})
+            .upper();
+    stack.mount(system);
+    for (int i = 0; i < 200; ++i) {
+      REQUIRE(call::stat(stack("d/none" + std::to_string(i))) == "ENOENT");
+    }
+    CHECK(content(stack("d/top")) == "1");
+    CHECK(content(stack("d/middle")) == "2");
+    CHECK(content(stack("d/bottom")) == "3");
+    CHECK(call::stat(stack("d/both/a")) == "ok");
+    CHECK(call::stat(stack("d/both/b")) == "ok");
+    CHECK(call::stat(stack("d/hidden")) == "ENOENT");
+    CHECK(call::create(stack("d/none1"), "new") == "ok");
+    CHECK(call::rename(stack("d/middle"), stack("d/none2")) == "ok");
+    CHECK(call::rename(stack("other/f"), stack("d/none3")) == "ok");
+    CHECK(call::unlink(stack("d/bottom")) == "ok");
+    CHECK(call::stat(stack("d/middle")) == "ENOENT");
+    CHECK(call::stat(stack("d/bottom")) == "ENOENT");
+    stack.remount();
+    CHECK(content(stack("d/none1")) == "new");
+    CHECK(content(stack("d/none2")) == "2");
+    CHECK(call::stat(stack("d/middle")) == "ENOENT");
+    CHECK(call::stat(stack("d/bottom")) == "ENOENT");
+    CHECK(call::stat(stack("d/none3")) == "ok");
+  });
+}
+
 TEST_CASE("every type of file shows through from every layer", "[lookup]") {
   on(posix_systems(), [](const System& system) {
     const auto all = [](const std::string& at) {
