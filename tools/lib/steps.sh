@@ -30,9 +30,9 @@ clear_room() {
 
 now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
 
-# report STATUS NAME STARTED_MS COUNTS
+# report STATUS NAME STARTED_MS COUNTS [ENDED_MS]
 report() {
-  local colour=$green took_ms=$(($(now_ms) - $3))
+  local colour=$green took_ms=$((${5:-$(now_ms)} - $3))
   [[ $1 == ok ]] || colour=$yellow
   [[ $1 != FAILED ]] || colour=$red
   printf '%s%-7s%s %6d.%d s  %-46s %s%s%s\n' "$colour" "$1" "$plain" $((took_ms / 1000)) \
@@ -96,16 +96,63 @@ step() {
   return 1
 }
 
-log_name() { echo "$(printf %03d $((passed + failed + skipped)))-${1//[^a-zA-Z0-9+]/-}.log"; }
+log_name() { echo "$(date +%H%M%S)-${1//[^a-zA-Z0-9+]/-}.log"; }
 
 # counted_step NAME LIMIT_S COMMAND...   A program that counts its own tests. Every report that a
-# sanitizer wrote meanwhile, also in a background process, is one failure more.
+# sanitizer wrote meanwhile, also in a background process, is one failure more. After `together` it
+# is only started, and counted by `finish_together`.
 counted_step() {
-  local name=$1 limit_s=$2 started log code=0 counts
+  local name=$1 limit_s=$2 started log
   started=$(now_ms)
   log=$room/logs/$(log_name "$1")
   shift 2
+  if [[ $overlap == yes ]]; then
+    ((${#under_way[@]} < 2)) || finish_first
+    {
+      local code=0
+      run_limited "$limit_s" "$log" "$@" || code=$?
+      echo "$code $(now_ms)" >"$log.code"
+    } &
+    under_way+=("$!|$started|$log|$name")
+    return 0
+  fi
+  local code=0
   run_limited "$limit_s" "$log" "$@" || code=$?
+  account "$name" "$started" "$log" "$code" "$(now_ms)"
+}
+
+# Between `together` and `finish_together` two counted steps run at a time: most tests wait for
+# one process after the other, and keep one processor busy.
+overlap=no under_way=()
+together() { overlap=yes; }
+finish_together() {
+  overlap=no
+  while ((${#under_way[@]})); do finish_first; done
+}
+
+# Waits for the end of one of the steps, and counts it.
+finish_first() {
+  local index pid started log name code ended
+  wait -n "${under_way[@]%%|*}"
+  for index in "${!under_way[@]}"; do
+    IFS='|' read -r pid started log name <<<"${under_way[index]}"
+    [[ -s $log.code ]] || continue
+    unset "under_way[index]"
+    under_way=("${under_way[@]}")
+    read -r code ended <"$log.code"
+    account "$name" "$started" "$log" "$code" "$ended"
+    return
+  done
+  # None has ended, and nothing can be waited for: only somebody who kills processes does that.
+  IFS='|' read -r pid started log name <<<"${under_way[0]}"
+  under_way=("${under_way[@]:1}")
+  echo "FAILED: its process is gone" >>"$log"
+  account "$name" "$started" "$log" 1 "$(now_ms)"
+}
+
+# account NAME STARTED_MS LOG EXIT_CODE ENDED_MS
+account() {
+  local name=$1 started=$2 log=$3 code=$4 ended=$5 counts
   read -r -a counts < <(python3 "$repository/tools/lib/count_results.py" "$log" "$code")
   take_sanitizer_reports "$log"
   counts[1]=$((counts[1] + reports))
@@ -120,11 +167,11 @@ counted_step() {
   ((counts[2] == 0)) || text+=", ${counts[2]} skipped"
   if ((counts[1])); then
     failed_steps+=("$name")
-    report FAILED "$name" "$started" "$text"
+    report FAILED "$name" "$started" "$text" "$ended"
     show_failure "$log"
     return 1
   fi
-  report ok "$name" "$started" "$text"
+  report ok "$name" "$started" "$text" "$ended"
 }
 
 # Moves new sanitizer reports away, appending them to LOG; sets `reports` to their number.
