@@ -47,6 +47,11 @@ void check_mounting(CheckReport& report, const MountOptions& options, const sys:
         host.user_allow_other == Answer::kYes
             ? "allowed by /etc/fuse.conf"
             : "only you will see the mount: /etc/fuse.conf has no user_allow_other");
+    const bool has_table = host.mount_table == Answer::kYes;
+    add(report, "/etc/mtab", has_table ? Verdict::kGood : Verdict::kRemark,
+        has_table ? "can be read"
+                  : "missing, and fusermount3 -u finds no mount without it; as root: ln -s "
+                    "../proc/self/mounts /etc/mtab");
   }
 }
 

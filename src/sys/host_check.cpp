@@ -110,6 +110,7 @@ HostFacts host_facts(std::string_view search_path) {
   facts.fusermount = find_fusermount(search_path);
   facts.fusermount_works = answer(!facts.fusermount.empty() && gains_privileges(facts.fusermount));
   facts.no_new_privileges = answer(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+  facts.mount_table = answer(::access("/etc/mtab", R_OK) == 0);
   facts.user_allow_other = answer(allows_other_users());
   return facts;
 }

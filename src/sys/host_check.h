@@ -17,6 +17,7 @@ struct HostFacts {
   std::string fusermount;          ///< path of fusermount3; empty when there is none
   Answer fusermount_works = Answer::kNo;   ///< it is setuid root or has CAP_SYS_ADMIN as a file
   Answer no_new_privileges = Answer::kNo;  ///< prctl(2): setuid programs gain nothing
+  Answer mount_table = Answer::kNo;        ///< /etc/mtab can be read: fusermount3 -u looks there
   Answer user_allow_other = Answer::kNo;   ///< /etc/fuse.conf lets ordinary users use allow_other
 };
 

@@ -28,6 +28,7 @@ sys::HostFacts good_host() {
   host.kernel_release = "6.1";
   host.fusermount = "/usr/bin/fusermount3";
   host.fusermount_works = Answer::kYes;
+  host.mount_table = Answer::kYes;
   return host;
 }
 
@@ -393,9 +394,12 @@ TEST_CASE("the check report lists the machine and the stack, and fails with the 
   scene.options.lowers[0].path = "/nowhere-\xff";
   sys::HostFacts host = good_host();
   host.dev_fuse = Errno{ENOENT};
+  host.mount_table = Answer::kNo;
   const CheckReport bad = check_machine(scene.options, host, Errno{ENOSPC});
   CHECK(bad.exit_code == 32);
   CHECK(as_text(bad).find("FAIL  /dev/fuse: cannot open the FUSE device: ") != std::string::npos);
+  CHECK(as_text(good).find("ok    /etc/mtab: can be read\n") != std::string::npos);
+  CHECK(as_text(bad).find("note  /etc/mtab: missing, ") != std::string::npos);
   CHECK(as_text(bad).find("note  user namespaces: cannot be made: ") != std::string::npos);
   const std::string json = as_json(bad);
   CHECK(json.find("\"works\": false") != std::string::npos);
