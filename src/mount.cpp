@@ -336,6 +336,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
     parts->dispatcher.volumes = &parts->volumes->tree();
     parts->dispatcher.mount_points = &parts->volumes->points();
     parts->dispatcher.live_volumes = parts->volumes->live();
+    parts->dispatcher.bound_volumes = parts->volumes->bound_places();
   }
   parts->dispatcher.filesystem = parts->filesystem.get();
   parts->dispatcher.timeout_s = options.timeout_s;
@@ -397,6 +398,10 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
     return false;
   }
   return true;
+}
+
+VolumeReport Mount::volume_report() const {
+  return parts_->volumes ? parts_->volumes->report() : VolumeReport{};
 }
 
 void Mount::stop() { parts_->session->stop(); }

@@ -256,7 +256,7 @@ bool MountVolumes::choose_mode(const Surroundings& around, Failure& failure) {
     }
     auto clone = sys::clone_tree(volume.object.borrow(), volume.asked->read_only
                                                              ? sys::TreeAccess::kReadOnly
-                                                             : sys::TreeAccess::kReadWrite);
+                                                             : sys::TreeAccess::kAsSource);
     if (clone) {
       volume.clone = std::move(*clone);
     } else {
@@ -349,6 +349,16 @@ std::unique_ptr<MountVolumes> MountVolumes::make(const MountOptions& options,
 bool MountVolumes::any_writable() const {
   return std::any_of(options_.volumes.begin(), options_.volumes.end(),
                      [](const VolumeMount& volume) { return !volume.read_only; });
+}
+
+std::string MountVolumes::bound_places() const {
+  std::string places;
+  for (const Volume& volume : volumes_) {
+    if (!live()) {
+      places.append(volume.place).push_back('\0');
+    }
+  }
+  return places;
 }
 
 /// A place inside another volume may be missing on the host: there it is made, as every container

@@ -17,12 +17,6 @@
 
 namespace plyfs {
 
-/// How the volumes of a mount are shown, and why; for people.
-struct VolumeReport {
-  VolumeMode mode = VolumeMode::kFuse;  ///< never kAuto
-  std::string why;
-};
-
 /// Built before mounting, const while serving. Destroyed before the FileSystem.
 class MountVolumes {
  public:
@@ -43,6 +37,9 @@ class MountVolumes {
   /// Our connection serves what others change.
   [[nodiscard]] bool live() const { return report_.mode == VolumeMode::kFuse; }
   [[nodiscard]] bool any_writable() const;
+  /// Places of bind mounts below the mountpoint, in their order, each ended by NUL. Empty
+  /// otherwise.
+  [[nodiscard]] std::string bound_places() const;
 
   /// Bind mode, while the mount is served: puts the bind mounts over their places. On failure what
   /// was put there stays until the mount is taken off, which takes them along.

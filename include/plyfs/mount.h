@@ -17,6 +17,12 @@ struct Failure {
   int exit_code = 32;  ///< 1 wrong usage, 2 system error, 32 mount failed (mount(8))
 };
 
+/// How the volumes of a mount are shown, and why; for people. kAuto: the mount has none.
+struct VolumeReport {
+  VolumeMode mode = VolumeMode::kAuto;
+  std::string why;
+};
+
 /// A mounted (or mountable) filesystem. Several may live in one process.
 /// Thread-safe: stop() only. Owned by one thread otherwise.
 class Mount {
@@ -33,6 +39,9 @@ class Mount {
   /// worker thread or this one, when the mount answers requests; `ready` is not called on failure.
   /// Returns false and fills `failure` when mounting failed.
   bool run(const std::function<void()>& ready, Failure& failure);
+
+  /// Settled by make().
+  [[nodiscard]] VolumeReport volume_report() const;
 
   /// Unmounts and makes run() return. Async-signal-safe; may be called from any thread.
   void stop();

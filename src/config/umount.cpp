@@ -2,7 +2,9 @@
 
 #include <cerrno>
 #include <string_view>
+#include <utility>
 
+#include "config/bound_volumes.h"
 #include "config/failure_text.h"
 
 namespace plyfs::config {
@@ -12,17 +14,34 @@ Failure refuse(const std::string& target, Errno error, std::string_view remedy) 
   return mount_failure({"cannot unmount", target, error, remedy});
 }
 
+std::optional<Failure> busy(const std::string& target) {
+  return refuse(target, Errno{EBUSY},
+                "something uses it ('fuser -vm' tells what); --lazy detaches it all the same");
+}
+
 std::optional<Failure> umount_directly(const std::string& target, const std::string& path,
                                        sys::UnmountMode mode) {
+  BoundVolumes volumes;
+  if (mode == sys::UnmountMode::kNow) {
+    auto asked = BoundVolumes::of(path);
+    if (asked) {
+      volumes = std::move(*asked);
+    } else if (asked.error() == ENOTCONN) {
+      // The daemon is dead: what lies on the mount cannot be reached any more, only let go.
+      mode = sys::UnmountMode::kLazy;
+    }
+    if (const Status off = volumes.unmount(); !off) {
+      return off.error() == EBUSY ? busy(volumes.busy())
+                                  : refuse(volumes.busy(), off.error(), "see what this error says");
+    }
+  }
   const Status done = sys::unmount_directly(path, mode);
   if (done) {
     return std::nullopt;
   }
-  if (done.error() == EBUSY) {
-    return refuse(target, done.error(),
-                  "something uses it ('fuser -vm' tells what); --lazy detaches it all the same");
-  }
-  return refuse(target, done.error(), "see what this error says");
+  volumes.restore();
+  return done.error() == EBUSY ? busy(target)
+                               : refuse(target, done.error(), "see what this error says");
 }
 
 std::optional<Failure> umount_by_helper(const std::string& target, const std::string& path,
@@ -39,8 +58,7 @@ std::optional<Failure> umount_by_helper(const std::string& target, const std::st
     return std::nullopt;
   }
   if (result->error_text.find("busy") != std::string::npos) {
-    return refuse(target, Errno{EBUSY},
-                  "something uses it ('fuser -vm' tells what); --lazy detaches it all the same");
+    return busy(target);
   }
   const std::string_view text = result->error_text;
   const std::string remedy = "only the user who mounted it, or root, may; fusermount3 said '" +

@@ -3,6 +3,8 @@
 
 #include <fuse_lowlevel.h>
 
+#include <string>
+
 #include "ops/filesystem.h"
 #include "volume/mount_points.h"
 #include "volume/tree.h"
@@ -19,6 +21,7 @@ struct Dispatcher {
   bool acl = false;
   volume::VolumeTree* volumes = nullptr;              ///< null: the mount has none
   const volume::MountPoints* mount_points = nullptr;  ///< null: the mount has no volumes
+  std::string bound_volumes;                          ///< the answer to kBoundVolumesXattr
   bool live_volumes = false;                          ///< others change what this connection serves
   fuse_session* session = nullptr;
   Flusher* flusher = nullptr;  ///< while the session serves

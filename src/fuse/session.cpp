@@ -7,10 +7,12 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
+#include "fuse/sweeper.h"
 #include "sys/creds.h"
 #include "sys/fuse_device.h"
 
@@ -194,6 +196,10 @@ Status Session::serve(const std::function<void()>& ready) {
   }
   Flusher flusher{session_};
   dispatcher_.flusher = &flusher;
+  std::optional<Sweeper> sweeper;
+  if (dispatcher_.live_volumes) {
+    sweeper.emplace(dispatcher_);
+  }
   std::vector<std::thread> workers;
   std::atomic<unsigned> running{0};
   {

@@ -68,6 +68,17 @@ std::size_t FdCache::size() {
   return total;
 }
 
+std::vector<const void*> FdCache::owners() {
+  std::vector<const void*> found;
+  for (Shard& shard : shards_) {
+    MutexLock lock{shard.mu};
+    for (const FdKey& key : shard.order) {
+      found.push_back(key.owner);
+    }
+  }
+  return found;
+}
+
 void FdCache::evict(Shard& shard) {
   while (!shard.order.empty()) {
     const auto candidate = shard.entries.find(shard.order.front());

@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "base/mutex.h"
 #include "sys/unique_fd.h"
@@ -36,6 +37,8 @@ class FdCache {
   /// Forgets `key`; the returned pin (null if absent) keeps the descriptor.
   FdPin erase(const FdKey& key);
   [[nodiscard]] std::size_t size();
+  /// Whose descriptors are open now; some owners more than once. They may be gone meanwhile.
+  std::vector<const void*> owners();
 
  private:
   static constexpr std::size_t kShards = 16;

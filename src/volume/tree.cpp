@@ -228,6 +228,31 @@ Result<VolumeEntry> VolumeTree::enter(VolumeNode& root) {
   return VolumeEntry{nodes_.ref(root), stat};
 }
 
+std::vector<GoneName> VolumeTree::find_gone() {
+  std::vector<GoneName> gone;
+  for (const void* const owner : fds_.owners()) {
+    const VolumeNodeRef node = nodes_.ref_if_known(owner);
+    const sys::FdPin object = node ? open_already(*node) : nullptr;
+    const auto stat =
+        object ? sys::stat_object({object->borrow(), ""}) : Result<FileStat>{Errno{ENOENT}};
+    if (!stat || stat->nlink != 0) {
+      continue;
+    }
+    Whereabouts place = nodes_.whereabouts(*node);
+    if (!place.parent || !node->find_gone()) {
+      continue;
+    }
+    if (!place.anchor) {
+      // Somebody may have it open: then nothing else leads to it any more.
+      if (auto anchor = sys::reopen_handle(object->borrow())) {
+        nodes_.set_anchor(*node, std::make_shared<const sys::UniqueFd>(std::move(*anchor)));
+      }
+    }
+    gone.push_back({std::move(place.parent), std::move(place.name)});
+  }
+  return gone;
+}
+
 std::string VolumeTree::describe(VolumeNode& node) {
   std::string path;
   VolumeNodeRef at = nodes_.ref(node);

@@ -46,6 +46,12 @@ struct VolumeEntry {
   FileStat stat;  ///< as in the view
 };
 
+/// A name whose object the host has deleted.
+struct GoneName {
+  VolumeNodeRef parent;
+  std::string name;
+};
+
 /// Thread-safe once the mount serves: any verb from any thread; no lock is held over a system call,
 /// since the host's kernel orders what happens in a volume. Nodes passed in are kept alive by the
 /// kernel's lookups.
@@ -125,6 +131,10 @@ class VolumeTree {
   Result<std::string> listxattr(const RequestContext& context, VolumeNode& node);
   Status setxattr(VolumeNode& node, const char* name, std::string_view value, int flags);
   Status removexattr(VolumeNode& node, const char* name);
+
+  /// Names whose objects have none left, each once. What the kernel still uses stays usable.
+  /// Cost: one fstat per open descriptor, at most `max_fds`.
+  std::vector<GoneName> find_gone();
 
   /// For messages only.
   std::string describe(VolumeNode& node);

@@ -149,6 +149,17 @@ VolumeNodeRef VolumeNodes::ref(VolumeNode& node) {
   return {*this, &node};
 }
 
+VolumeNodeRef VolumeNodes::ref_if_known(const void* node) {
+  const MutexLock lock{mu_};
+  // Compared as a pointer, not followed.
+  const auto known = all_.find(static_cast<VolumeNode*>(const_cast<void*>(node)));
+  if (known == all_.end()) {
+    return {};
+  }
+  ++(*known)->references_;
+  return {*this, *known};
+}
+
 void VolumeNodes::forget(VolumeNode& node, std::uint64_t count) {
   DeadNodes dead;
   {

@@ -47,6 +47,8 @@ class VolumeNode {
   [[nodiscard]] bool is_regular() const { return entry_type_ == entry_type_of(kTypeRegular); }
   /// Not null: the node is no object on the host, but a place that we made up (see VolumeTree).
   [[nodiscard]] const FileStat* made_up() const { return made_up_.get(); }
+  /// True at the first call: the kernel was not told yet that the object has no name any more.
+  bool find_gone() { return !gone_.exchange(true); }
 
  private:
   friend class VolumeNodes;
@@ -57,6 +59,7 @@ class VolumeNode {
   const std::uint64_t stamp_;
   const std::uint8_t entry_type_;
   std::unique_ptr<const FileStat> made_up_;
+  std::atomic<bool> gone_{false};
   // Guarded by VolumeNodes::mu_.
   std::uint64_t references_ = 0;
   VolumeNode* parent_ = nullptr;
@@ -119,6 +122,8 @@ class VolumeNodes {
   /// Null when the object is not known.
   VolumeNodeRef find(const ObjectKey& key);
   VolumeNodeRef ref(VolumeNode& node);
+  /// Of what may be a node no longer: null then.
+  VolumeNodeRef ref_if_known(const void* node);
   void forget(VolumeNode& node, std::uint64_t count);
 
   [[nodiscard]] Whereabouts whereabouts(VolumeNode& node);

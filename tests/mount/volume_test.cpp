@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <set>
+#include <thread>
 
 #include "attributes.h"
 #include "volumes.h"
@@ -318,6 +320,111 @@ TEST_CASE("a file without a name stays usable in a volume", "[volume]") {
     CHECK(outcome(::linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(unnamed.fd())).c_str(),
                            AT_FDCWD, stack("v/linked").c_str(), AT_SYMLINK_FOLLOW)) == "ok");
     CHECK(picture(host()) == Picture{"g=3", "linked=tmp"});
+  });
+}
+
+/// Whether the daemon holds something that has no name any more.
+bool holds_deleted(pid_t daemon) {
+  const std::string fds = "/proc/" + std::to_string(daemon) + "/fd";
+  for (const std::string& fd : names_in(fds)) {
+    if (link_target(fds + "/" + fd).ends_with(" (deleted)")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+TEST_CASE("what the host deletes from a volume is let go, unless it is open", "[volume]") {
+  on(served_volumes(), [](const System& system) {
+    const HostDirectory host({file("f", "1"), file("d/x", "2"), file("open", "3")});
+    Stack stack = Stack{}.lower({file("g")}).upper();
+    stack.mount(system, volume(host(), "/v"));
+    File open(stack("v/open"), O_RDWR);
+    CHECK(joined({content(stack("v/f")), content(stack("v/d/x")), open.read_all()}) == "1 2 3");
+    CHECK(joined({call::unlink(host("f")), call::unlink(host("d/x")), call::rmdir(host("d"))}) ==
+          "ok ok ok");
+    while (holds_deleted(stack.daemon())) {
+      std::this_thread::yield();
+    }
+    CHECK(call::unlink(host("open")) == "ok");
+    CHECK(call::create(host("open"), "another") == "ok");
+    CHECK(joined({open.pwrite("+", 1), open.read_all(), content(stack("v/open"))}) ==
+          "ok 3+ another");
+    CHECK(holds_deleted(stack.daemon()));
+    CHECK(open.close() == "ok");
+    while (holds_deleted(stack.daemon())) {
+      std::this_thread::yield();
+    }
+  });
+}
+
+std::size_t mounts_below(const std::string& path) {
+  const std::string mounts = content("/proc/self/mountinfo");
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = mounts.find(" " + path, at)) != std::string::npos; ++at) {
+    ++count;
+  }
+  return count;
+}
+
+TEST_CASE("plyfs umount takes bound volumes off, all or none", "[volume][root]") {
+  on(volume_modes(), [](const System& system) {
+    if (!is_root() || system.name.find("bind") == std::string::npos) {
+      return skip("only root binds volumes");
+    }
+    const HostDirectory host({file("f", "1"), dir("in")});
+    Stack stack = Stack{}.lower({dir("v")}).upper();
+    stack.mount(system, volume(host(), "/v") + "," + volume(host(), "/v/in", "ro") + "," +
+                            volume(host("f"), "/file"));
+    REQUIRE(mounts_below(stack.mountpoint()) == 4);
+    const auto umount = [&] { return run({plyfs_program(), "umount", stack.mountpoint()}); };
+    {
+      const File used(stack("v/f"), O_RDONLY);
+      CHECK(umount().exit_code == 32);
+      CHECK(umount().err == "plyfs: cannot unmount: " + stack("v") +
+                                ": Device or resource busy; something uses it ('fuser -vm' tells "
+                                "what); --lazy detaches it all the same\n");
+      CHECK(mounts_below(stack.mountpoint()) == 4);
+      CHECK(call::create(stack("v/in/x")) == "EROFS");
+      CHECK(content(stack("file")) == "1");
+    }
+    {
+      const File used(stack(), O_RDONLY);
+      CHECK(umount().exit_code == 32);
+      CHECK(mounts_below(stack.mountpoint()) == 4);
+      CHECK(call::append(stack("v/f"), "+") == "ok");
+    }
+    CHECK(run({"umount", stack.mountpoint()}).exit_code == 32);  // plain umount(8): busy
+    CHECK(umount().err == "");
+    CHECK(mounts_below(stack.mountpoint()) == 0);
+    CHECK(stack.await_death() == 0);
+    CHECK(content(host("f")) == "1+");
+  });
+}
+
+TEST_CASE("bound volumes go with a daemon that is told to end, and after one that died",
+          "[volume][root]") {
+  on(volume_modes(), [](const System& system) {
+    if (!is_root() || system.name.find("bind") == std::string::npos) {
+      return skip("only root binds volumes");
+    }
+    const HostDirectory host({file("f", "1")});
+    Stack stack = Stack{}.lower({dir("v")}).upper();
+    stack.mount(system, volume(host(), "/v"));
+    ::kill(stack.daemon(), SIGTERM);
+    CHECK(stack.await_death() == 0);
+    CHECK(mounts_below(stack.mountpoint()) == 0);
+
+    Stack dead = Stack{}.lower({dir("v")}).upper();
+    dead.mount(system, volume(host(), "/v"));
+    ::kill(dead.daemon(), SIGKILL);
+    struct statvfs answer {};
+    while (::statvfs(dead().c_str(), &answer) == 0) {  // never from a cache
+      std::this_thread::yield();
+    }
+    CHECK(run({plyfs_program(), "umount", dead.mountpoint()}).err == "");
+    CHECK(mounts_below(dead.mountpoint()) == 0);
+    (void)dead.await_death();
   });
 }
 

@@ -1,0 +1,46 @@
+#include "fuse/sweeper.h"
+
+#include <chrono>
+
+#include "fuse/raw_request.h"
+#include "fuse/serve.h"
+#include "sys/creds.h"
+#include "sys/fuse_device.h"
+
+namespace plyfs::fuse {
+namespace {
+
+constexpr std::chrono::seconds kInterval{2};
+
+}  // namespace
+
+Sweeper::Sweeper(Dispatcher& dispatcher) : dispatcher_(dispatcher) {
+  const sys::BlockSignals blocked;
+  thread_ = std::thread{[this] { work(); }};
+}
+
+Sweeper::~Sweeper() {
+  {
+    const std::lock_guard lock{mu_};
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void Sweeper::work() {
+  sys::detach_thread_fs();
+  thread_device() = fuse_session_fd(dispatcher_.session);
+  std::unique_lock lock{mu_};
+  while (!changed_.wait_for(lock, kInterval, [this] { return stopping_; })) {
+    lock.unlock();
+    for (const volume::GoneName& gone : dispatcher_.volumes->find_gone()) {
+      // ENOENT: the kernel has no such entry any more.
+      (void)fuse_lowlevel_notify_inval_entry(dispatcher_.session, id_of(dispatcher_, *gone.parent),
+                                             gone.name.data(), gone.name.size());
+    }
+    lock.lock();
+  }
+}
+
+}  // namespace plyfs::fuse
