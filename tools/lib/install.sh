@@ -17,6 +17,12 @@ readonly check_packages=(
   acl uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
 )
 
+# What tools/bench compares plyfs with, and what its workloads and its chart need.
+readonly bench_packages=(
+  fuse-overlayfs unionfs-fuse bindfs mergerfs
+  e2fsprogs git gcc libc6-dev make tar sqlite3 redis-server gnuplot-nox
+)
+
 installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
 # missing_packages PACKAGE...   Prints those that are not installed.
