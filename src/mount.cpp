@@ -6,12 +6,14 @@
 #include <utility>
 
 #include "base/log.h"
+#include "control/server.h"
 #include "copyup/engine.h"
 #include "fuse/session.h"
 #include "layer/layer_stack.h"
 #include "layer/upper_abilities.h"
 #include "layer/whiteouts.h"
 #include "layer/workdir.h"
+#include "mount_report.h"
 #include "mount_volumes.h"
 #include "ops/filesystem.h"
 #include "sys/creds.h"
@@ -49,14 +51,6 @@ std::string escape_commas(const std::string& value) {
   return escaped;
 }
 
-/// Filesystems on which a file without data has no fewer blocks than bytes do not exist among
-/// these; on all others every file is asked for a metacopy mark.
-bool blocks_tell_of_data(std::uint64_t magic) {
-  constexpr std::uint64_t kKnown[] = {0xef53 /* ext4 */, 0x58465342 /* xfs */,
-                                      0x9123683e /* btrfs */, 0x01021994 /* tmpfs */};
-  return std::find(std::begin(kKnown), std::end(kKnown), magic) != std::end(kKnown);
-}
-
 /// Builds the parts of a mount in order; keeps the first failure.
 class Builder {
  public:
@@ -70,6 +64,8 @@ class Builder {
         options_, {filesystem, privileges_, mountpoint_, mountpoint_fd_.borrow()}, failure_);
   }
   [[nodiscard]] bool acl() const { return acl_; }
+  /// What was found out on the way, for those who ask the mount.
+  [[nodiscard]] MountReport& report() { return report_; }
 
  private:
   bool open_layers(std::vector<layer::Layer>& layers);
@@ -91,19 +87,13 @@ class Builder {
   std::string mountpoint_;
   sys::UniqueFd mountpoint_fd_;
   bool acl_ = false;
+  MountReport report_;
 };
 
 bool Builder::open_layer(const std::string& path, layer::Layer& layer) {
   layer.path = path;
-  const auto stat = sys::stat_object({layer.root.borrow(), ""});
-  if (!stat) {
-    return fail(failure_of("cannot read layer", path, stat.error(), "check its permissions"));
-  }
-  layer.dev = stat->dev;
-  const auto magic = sys::filesystem_magic(layer.root.borrow());
-  layer.marks_everywhere = !magic || !blocks_tell_of_data(*magic);
-  if (const auto listing = sys::open_listing({layer.root.borrow(), ""})) {
-    layer.uuid = sys::filesystem_uuid(listing->borrow());
+  if (const Status known = layer::examine(layer); !known) {
+    return fail(failure_of("cannot read layer", path, known.error(), "check its permissions"));
   }
   return find_covered(layer);
 }
@@ -240,6 +230,10 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   foundation.redirect = options_.redirect_dir == Toggle::kOn && marks;
   foundation.metacopy = options_.metacopy == Toggle::kOn && marks;
   foundation.index = options_.index == Toggle::kOn && marks && foundation.workdir->open_index();
+  report_.upper = found;
+  report_.redirect = foundation.redirect;
+  report_.metacopy = foundation.metacopy;
+  report_.index = foundation.index;
   copyup::Policy policy;
   policy.sync = options_.sync;
   policy.marks = found.marks;
@@ -311,7 +305,9 @@ struct Mount::Parts {
   std::unique_ptr<ops::FileSystem> filesystem;
   std::unique_ptr<MountVolumes> volumes;  // null: none. Holds nodes of the filesystem
   fuse::Dispatcher dispatcher;
-  std::unique_ptr<fuse::Session> session;  // last: destroyed first, it calls into the others
+  std::unique_ptr<fuse::Session> session;  // destroyed before them: it calls into the others
+  MountReport report;
+  std::unique_ptr<control::Server> control;  // last: its answers ask all the others
 };
 
 Mount::Mount(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -356,6 +352,14 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   }
   session.threads = options.threads != 0 ? options.threads
                                          : std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
+  MountReport& report = parts->report = std::move(builder.report());
+  report.options = options;
+  make_paths_absolute(report.options);
+  report.mountpoint = session.mountpoint;
+  report.acl = parts->dispatcher.acl;
+  report.writeback = parts->dispatcher.writeback;
+  report.threads = session.threads;
+  (void)std::timespec_get(&report.started, TIME_UTC);
   auto made = fuse::Session::make(std::move(session), parts->dispatcher);
   if (!made) {
     failure = {"libfuse refused the mount options; remove the last of them", 1};
@@ -379,6 +383,7 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
                    started.error(), "check its permissions");
     return false;
   }
+  open_control_channel();
   bool attached = true;
   const Status served = parts_->session->serve([&] {
     attached = !parts_->volumes || parts_->volumes->attach(failure);
@@ -388,6 +393,7 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
       parts_->session->stop();
     }
   });
+  parts_->control.reset();
   parts_->filesystem->shut_down();
   if (!attached) {
     return false;
@@ -402,6 +408,22 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
 
 VolumeReport Mount::volume_report() const {
   return parts_->volumes ? parts_->volumes->report() : VolumeReport{};
+}
+
+/// A mount that nobody can ask is better than none: without a place for the socket it goes on.
+void Mount::open_control_channel() {
+  Parts& parts = *parts_;
+  auto started = control::Server::start(parts.report.mountpoint,
+                                        {{"describe", [&parts] { return describe(parts.report); }},
+                                         {"stats", [&parts] {
+                                            return statistics_json(parts.filesystem->statistics(),
+                                                                   parts.session->counters());
+                                          }}});
+  if (started) {
+    parts.control = *std::move(started);
+  } else {
+    log::write(log::Level::kInfo, "no control channel: " + started.error().message());
+  }
 }
 
 void Mount::stop() { parts_->session->stop(); }

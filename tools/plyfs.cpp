@@ -13,6 +13,7 @@
 #include <utility>
 #include <variant>
 
+#include "commands/layer_commands.h"
 #include "config/check_report.h"
 #include "config/cli.h"
 #include "config/failure_text.h"
@@ -175,6 +176,9 @@ plyfs::config::Surroundings surroundings() {
 }
 
 int run(std::span<const char* const> arguments) {
+  if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
+    return *exit_code;
+  }
   const CommandLine line = plyfs::config::parse_command_line(arguments, surroundings());
   for (const std::string& warning : line.warnings) {
     complain(warning);

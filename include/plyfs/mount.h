@@ -47,6 +47,7 @@ class Mount {
   void stop();
 
  private:
+  void open_control_channel();
   struct Parts;
   explicit Mount(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;

@@ -3,7 +3,32 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <cstdio>
+
 namespace plyfs {
+
+struct ContentHash::State {
+  XXH3_state_t xxh;
+};
+
+ContentHash::ContentHash() : state_(std::make_unique<State>()) {
+  (void)XXH3_128bits_reset(&state_->xxh);
+}
+
+ContentHash::~ContentHash() = default;
+
+void ContentHash::add(std::string_view bytes) {
+  (void)XXH3_128bits_update(&state_->xxh, bytes.data(), bytes.size());
+}
+
+std::string ContentHash::hex() const {
+  const XXH128_hash_t value = XXH3_128bits_digest(&state_->xxh);
+  char text[40];
+  (void)std::snprintf(text, sizeof text, "%016llx%016llx",
+                      static_cast<unsigned long long>(value.high64),
+                      static_cast<unsigned long long>(value.low64));
+  return text;
+}
 
 std::uint64_t hash_bytes(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 

@@ -18,6 +18,10 @@ Usage:
   plyfs mount [OPTIONS] MOUNTPOINT     mount a stack of layers
   plyfs umount [--lazy] MOUNTPOINT     unmount it
   plyfs check [OPTIONS] [MOUNTPOINT]   tell what works on this machine, with remedies
+  plyfs diff STACK                     what the upper layer changes: A, C and D lines
+  plyfs commit STACK TARGET            the upper as a layer: a directory or an OCI layer tar
+  plyfs flatten STACK TARGET           the merged tree as one directory or tar
+  plyfs convert LAYER --to FORMAT      between the families of whiteouts
   plyfs -o OPTIONS MOUNTPOINT          the form of fuse-overlayfs and mount(8)
   plyfs --version
 
@@ -52,8 +56,8 @@ constexpr std::string_view kCompatibleFooter = R"(Examples:
 Words of -o that are not known are reported and ignored in this form.)";
 
 // Commands whose place is kept; each comes with its own issue.
-constexpr auto kLaterCommands = std::to_array<std::string_view>(
-    {"volume", "ls", "inspect", "rm", "run", "diff", "commit", "flatten", "convert"});
+constexpr auto kLaterCommands =
+    std::to_array<std::string_view>({"volume", "ls", "inspect", "rm", "run"});
 
 constexpr auto kCompatibleNames = std::to_array<std::string_view>(
     {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});

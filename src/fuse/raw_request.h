@@ -12,6 +12,7 @@ struct RawRequest {
   bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
+  bool failed = false;              ///< the reply was an error
   bool unnamed = false;             ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };
 

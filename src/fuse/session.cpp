@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "fuse/counters.h"
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
 #include "fuse/sweeper.h"
@@ -38,6 +39,11 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
     std::memcpy(reply, &flags, sizeof flags);
     raw.opcode = 0;
   }
+  if (count > 0 && parts[0].iov_len >= sizeof(fuse_out_header)) {
+    fuse_out_header header{};
+    std::memcpy(&header, parts[0].iov_base, sizeof header);
+    raw.failed = raw.failed || header.error < 0;
+  }
   const long written = sys::write_message(thread_device(), parts, count);
   return written;
 }
@@ -55,6 +61,12 @@ Body body_of(const char* message, std::size_t size) {
                 std::min(sizeof body, size - sizeof(fuse_in_header)));
   }
   return body;
+}
+
+std::uint32_t opcode_of(const char* message) {
+  fuse_in_header header{};
+  std::memcpy(&header, message, sizeof header);
+  return header.opcode;
 }
 
 /// Reads what libfuse drops, and turns TMPFILE into a CREATE (same body) marked as unnamed.
@@ -164,17 +176,24 @@ Session::Served Session::serve_one(int device, char* buffer) {
   if (*got < sizeof(fuse_in_header)) {
     return Served::kEnd;
   }
+  const std::uint64_t began = ticks_now();
+  const std::uint32_t opcode = opcode_of(buffer);
   inspect(buffer, *got);
   fuse_buf message{};
   message.mem = buffer;
   message.size = *got;
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
+  if (WorkerCounters* const counters = thread_counters(); counters != nullptr) [[likely]] {
+    (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ticks_now() - began,
+                                                                 raw_request().failed);
+  }
   return Served::kRequest;
 }
 
 void Session::work(sys::UniqueFd device) {
   sys::detach_thread_fs();
+  thread_counters() = &counters_.add_worker();
   thread_device() = device.borrow().get();
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   while (serve_one(thread_device(), buffer.get()) != Served::kEnd) {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "fuse/counters.h"
 #include "fuse/dispatch.h"
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
@@ -37,6 +38,8 @@ class Session {
   Status serve(const std::function<void()>& ready);
   /// Async-signal-safe.
   void stop();
+  /// Of the requests served so far. Thread-safe.
+  [[nodiscard]] Counters& counters() { return counters_; }
 
  private:
   Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
@@ -48,6 +51,7 @@ class Session {
   const SessionOptions options_;
   fuse_session* session_;
   Dispatcher& dispatcher_;
+  Counters counters_;
   sys::UniqueFd wake_;  ///< eventfd: stop() or the last worker's end
   bool mounted_ = false;
 };

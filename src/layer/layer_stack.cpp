@@ -3,13 +3,34 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "sys/file_handle.h"
+#include "sys/object_stat.h"
+#include "sys/open.h"
 
 namespace plyfs::layer {
 namespace {
 
 constexpr unsigned kFilesystemShift = 54;  // 2^54 inodes in each of up to 512 filesystems
 
+/// Filesystems on which a file without data has no fewer blocks than bytes do not exist among
+/// these; on all others every file is asked for a metacopy mark.
+bool blocks_tell_of_data(std::uint64_t magic) {
+  constexpr std::uint64_t kKnown[] = {0xef53 /* ext4 */, 0x58465342 /* xfs */,
+                                      0x9123683e /* btrfs */, 0x01021994 /* tmpfs */};
+  return std::find(std::begin(kKnown), std::end(kKnown), magic) != std::end(kKnown);
+}
+
 }  // namespace
+
+Status examine(Layer& layer) {
+  layer.dev = TRY(sys::stat_object({layer.root.borrow(), ""})).dev;
+  const auto magic = sys::filesystem_magic(layer.root.borrow());
+  layer.marks_everywhere = !magic || !blocks_tell_of_data(*magic);
+  if (const auto listing = sys::open_listing({layer.root.borrow(), ""})) {
+    layer.uuid = sys::filesystem_uuid(listing->borrow());
+  }
+  return {};
+}
 
 LayerStack::LayerStack(std::vector<Layer> layers, Xino xino) : layers_(std::move(layers)) {
   std::vector<dev_t> devices;

@@ -36,6 +36,9 @@ struct Layer {
   std::optional<CoveredDirectory> covered;
 };
 
+/// Fills in what is to be known of a layer whose root is open: device, UUID, whether blocks tell.
+Status examine(Layer& layer);
+
 class LayerStack {
  public:
   LayerStack() = default;

@@ -53,13 +53,19 @@ Status read_opaque(sys::ObjectRef directory, const MarkList& list, DirMarks& mar
     }
     const auto value = TRY(sys::get_xattr(directory, name));
     if (value && !value->empty()) {
-      marks.opaque = marks.opaque || value->front() == 'y';
+      if (value->front() == 'y' && !marks.opaque) {
+        marks.opaque = true;
+        marks.opaque_by = name;
+      }
       marks.xwhiteouts = marks.xwhiteouts || value->front() == 'x';
     }
   }
   if (list.has(kFuseOverlayfsOpaque)) {
     const auto value = TRY(sys::get_xattr(directory, kFuseOverlayfsOpaque));
-    marks.opaque = marks.opaque || (value && value->starts_with('y'));
+    if (value && value->starts_with('y') && !marks.opaque) {
+      marks.opaque = true;
+      marks.opaque_by = kFuseOverlayfsOpaque;
+    }
   }
   return {};
 }

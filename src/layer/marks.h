@@ -12,10 +12,11 @@
 namespace plyfs::layer {
 
 struct DirMarks {
-  bool opaque = false;      ///< nothing below is looked at
-  bool xwhiteouts = false;  ///< opaque=x: zero-size files in it may be whiteouts
-  bool impure = false;      ///< holds copied-up entries: their marks must be asked for
-  std::string redirect;     ///< where the layers below hold this directory; empty = same place
+  bool opaque = false;              ///< nothing below is looked at
+  const char* opaque_by = nullptr;  ///< name of the mark that says so
+  bool xwhiteouts = false;          ///< opaque=x: zero-size files in it may be whiteouts
+  bool impure = false;              ///< holds copied-up entries: their marks must be asked for
+  std::string redirect;  ///< where the layers below hold this directory; empty = same place
 };
 
 struct FileMarks {

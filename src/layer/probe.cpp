@@ -100,17 +100,20 @@ Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint)
     }
     if (TRY(has_aufs_whiteout(directory, name, hint))) {
       result.verdict = Verdict::kWhiteout;
+      result.family = WhiteoutFamily::kAufs;
     }
     return result;
   }
   result.stat = *stat;
   if (result.stat.is_whiteout_device()) {
     result.verdict = Verdict::kWhiteout;
+    result.family = WhiteoutFamily::kChar;
     return result;
   }
   if (result.stat.is_regular() && result.stat.size_bytes == 0 &&
       TRY(is_xattr_whiteout({directory, name}))) {
     result.verdict = Verdict::kWhiteout;
+    result.family = WhiteoutFamily::kXattr;
     return result;
   }
   result.verdict = Verdict::kObject;

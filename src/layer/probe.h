@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/file_stat.h"
+#include "plyfs/options.h"
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
@@ -15,7 +16,8 @@ enum class Verdict : std::uint8_t { kAbsent, kWhiteout, kObject };
 struct Probe {
   Verdict verdict = Verdict::kAbsent;
   bool hides_lower = false;  ///< a `.wh.NAME` lies beside the object: nothing below shows through
-  FileStat stat;             ///< of the object
+  WhiteoutFamily family = WhiteoutFamily::kProbe;  ///< of a whiteout
+  FileStat stat;                                   ///< of the object
 };
 
 /// What is known about `.wh.` names in one directory of one layer. Unknown at first; after a few

@@ -16,6 +16,7 @@ struct Lookup::Search {
   std::optional<std::uint64_t> first_lower_ino;
   std::uint32_t absent = 0;  ///< lower layers that had nothing of that name
   Resolution result;
+  Trace* trace = nullptr;  ///< for those who ask why
 };
 
 /// One name in one directory of one layer.
@@ -50,6 +51,17 @@ Status check_component(const std::string& name) {
 }
 
 }  // namespace
+
+/// The step of this candidate; null when nobody asked.
+Step* Lookup::note(Search& search, const Candidate& candidate) {
+  if (search.trace == nullptr) [[likely]] {
+    return nullptr;
+  }
+  Step& step = search.trace->emplace_back();
+  step.layer = candidate.layer;
+  step.path = candidate.path();
+  return &step;
+}
 
 Result<std::vector<std::string>> split_absolute(const std::string& path) {
   std::vector<std::string> components;
@@ -98,6 +110,12 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
       search.absent += candidate.layer != layer::kUpper ? 1 : 0;
       return Next::kDeeper;
     case layer::Verdict::kWhiteout:
+      if (Step* const step = note(search, candidate)) {
+        step->effect = Effect::kWhiteout;
+        step->ending = Ending::kWhiteout;
+        step->family = probed.family;
+        step->stat = probed.stat;
+      }
       return Next::kStop;
     case layer::Verdict::kObject:
       break;
@@ -110,6 +128,14 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
 
 Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& candidate,
                                               const FileStat& stat, bool hides_lower) const {
+  Step* const step = note(search, candidate);
+  if (step != nullptr) {
+    step->stat = stat;
+    step->effect = search.wants_data      ? Effect::kHidden
+                   : !search.result.found ? Effect::kSeen
+                                          : Effect::kMerged;
+    step->ending = search.wants_data ? Ending::kNotDirectory : Ending::kNone;
+  }
   if (search.wants_data) {
     return Next::kStop;
   }
@@ -138,14 +164,24 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
         TRY(layer::read_dir_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
     part.xwhiteouts = marks.xwhiteouts;
     part.impure = marks.impure;
+    if (step != nullptr) {
+      step->redirect = marks.redirect;
+    }
     // A redirect says where the lower part is, whatever lies beside the name: renaming writes the
     // redirect first, then `.wh.NAME`, then moves, and each state must show the same.
     if (marks.opaque || (hides_lower && marks.redirect.empty())) {
       next = Next::kStop;
+      if (step != nullptr) {
+        step->ending = marks.opaque ? Ending::kOpaqueMark : Ending::kWhiteoutBeside;
+        step->mark = marks.opaque ? marks.opaque_by : "";
+      }
     } else if (next == Next::kDeeper) {
       const sys::UniqueFd opened = TRY(sys::open_directory_at(candidate.dir, candidate.name));
       if (TRY(layer::has_aufs_opaque(opened.borrow(), part.aufs))) {
         next = Next::kStop;
+        if (step != nullptr) {
+          step->ending = Ending::kOpaqueFile;
+        }
       }
     }
     if (next == Next::kDeeper && !marks.redirect.empty()) {
@@ -172,6 +208,12 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
 Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candidate,
                                          const FileStat& stat) const {
   Resolution& result = search.result;
+  Step* const step = note(search, candidate);
+  if (step != nullptr) {
+    step->stat = stat;
+    step->effect = Effect::kHidden;
+    step->ending = Ending::kNotDirectory;
+  }
   if (result.found && !search.wants_data) {
     return Next::kStop;  // a non-directory below a directory is hidden, and hides what is below
   }
@@ -188,6 +230,14 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   if ((candidate.impure || sparse) && (!candidate.bottom || upper)) {
     marks =
         TRY(layer::read_file_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
+  }
+  if (step != nullptr) {
+    step->metacopy = stat.is_regular() && marks.metacopy;
+    step->redirect = step->metacopy ? marks.redirect : std::string{};
+    step->effect = !result.found    ? Effect::kSeen
+                   : step->metacopy ? Effect::kAttributesOnly
+                                    : Effect::kData;
+    step->ending = step->metacopy ? Ending::kNone : Ending::kNotDirectory;
   }
   if (!result.found) {
     result.found = true;
@@ -225,9 +275,11 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   return Next::kStop;
 }
 
-Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint hint) const {
+Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint hint,
+                                Trace* trace) const {
   Search search;
   search.name = name;
+  search.trace = trace;
   DirectoryParts& parts = parent.parts();
   for (std::size_t index = hint.first_part; index < parts.size(); ++index) {
     DirectoryPart& part = parts[index];
@@ -238,7 +290,7 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
     }
     const sys::FdPin dir = TRY(parent.open_part(index));
     const bool bottom = index + 1 == parts.size() && part.layer + 1 == stack_.size();
-    const bool needs_path = search.renamed || search.wants_data;
+    const bool needs_path = search.renamed || search.wants_data || trace != nullptr;
     Candidate candidate{dir->borrow(),
                         search.name.c_str(),
                         part.layer,
@@ -299,6 +351,10 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     if (i + 1 == components.size()) {
       Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom};
       const Next next = TRY(accept(search, std::move(candidate)));
+      if (stop_after && search.trace != nullptr && !search.trace->empty() &&
+          search.trace->back().layer == layer && search.trace->back().ending == Ending::kNone) {
+        search.trace->back().ending = Ending::kOpaqueMark;  // of a directory on the way
+      }
       return stop_after ? Next::kStop : next;
     }
     const auto probed = TRY(layer::probe(current, name, hint));
@@ -307,6 +363,15 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     }
     if (probed.verdict == layer::Verdict::kWhiteout || !probed.stat.is_directory() ||
         probed.stat.mount_root) {
+      if (search.trace != nullptr) {
+        Step& step = search.trace->emplace_back();
+        step.layer = layer;
+        step.path = path.empty() ? components[i] : path + '/' + components[i];
+        step.family = probed.family;
+        step.ending = probed.verdict == layer::Verdict::kWhiteout ? Ending::kWhiteout
+                      : probed.stat.is_directory()                ? Ending::kMount
+                                                                  : Ending::kNotDirectory;
+      }
       return Next::kStop;
     }
     const layer::DirMarks marks = TRY(layer::read_dir_marks({current, name}, reading_of(layer)));

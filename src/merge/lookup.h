@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file_stat.h"
 #include "layer/marks.h"
@@ -34,6 +35,42 @@ struct Resolution {
   std::optional<DataLocation> data;  ///< metadata-only copies
 };
 
+/// What a layer had where a search looked, and what became of it.
+enum class Effect : std::uint8_t {
+  kAbsent,
+  kWhiteout,        ///< ends the search
+  kSeen,            ///< the object that users see, or the topmost part of a directory
+  kMerged,          ///< a further part of the directory
+  kData,            ///< the data of a metadata-only copy
+  kAttributesOnly,  ///< a metadata-only copy below another: neither seen nor data
+  kHidden,          ///< cannot be part of what was found above
+};
+
+/// Why nothing deeper is looked at.
+enum class Ending : std::uint8_t {
+  kNone,  ///< the search goes on
+  kWhiteout,
+  kOpaqueMark,      ///< Step::mark
+  kOpaqueFile,      ///< `.wh..wh..opq` in the directory
+  kWhiteoutBeside,  ///< `.wh.NAME` beside the directory
+  kNotDirectory,    ///< a non-directory hides everything below, and so does one below a directory
+  kMount,           ///< the host has mounted something there
+};
+
+/// One answer in the course of a search, for those who ask why.
+struct Step {
+  layer::LayerIndex layer = 0;
+  std::string path;  ///< from the layer's root
+  Effect effect = Effect::kAbsent;
+  Ending ending = Ending::kNone;
+  WhiteoutFamily family = WhiteoutFamily::kProbe;  ///< of a whiteout
+  std::string mark;                                ///< name of the opaque xattr
+  std::string redirect;                            ///< as written
+  bool metacopy = false;
+  FileStat stat;
+};
+using Trace = std::vector<Step>;
+
 /// Thread-safe; const. Errors: any failure to ask a layer (never taken for "absent"); EIO for a
 /// metadata-only copy whose data is missing; EINVAL for a malformed redirect.
 /// Cost: one stat per layer that holds the parent directory, until something decides; nothing for
@@ -47,7 +84,9 @@ class Lookup {
     std::size_t first_part = 0;         ///< parts above it lack the name (from a listing)
     layer::LayerIndex first_lower = 0;  ///< lower layers above it lack it (LowerNames)
   };
-  Result<Resolution> find(DirectoryAccess& parent, const char* name, Hint hint) const;
+  /// `trace`, where given, gets one Step for each layer that was asked, also when the search fails.
+  Result<Resolution> find(DirectoryAccess& parent, const char* name, Hint hint,
+                          Trace* trace = nullptr) const;
 
   /// Whether any part from hint.first_part on has a visible object of that name.
   Result<bool> exists_below(DirectoryAccess& parent, const char* name, Hint hint) const;
@@ -58,6 +97,7 @@ class Lookup {
   struct Search;
   struct Candidate;
   enum class Next : std::uint8_t { kStop, kDeeper };
+  static Step* note(Search& search, const Candidate& candidate);
   Result<Next> accept(Search& search, Candidate candidate) const;
   Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,
                                 bool hides_lower) const;

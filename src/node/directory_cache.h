@@ -11,6 +11,13 @@
 
 namespace plyfs::node {
 
+struct CacheStatistics {
+  std::size_t directories = 0;
+  std::size_t bytes = 0;
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+};
+
 /// `slot` is where a directory keeps its `T`. Thread-safe; its mutex is a leaf.
 template <typename T, CacheSlot<T> DirectoryData::*slot>
 class DirectoryCache {
@@ -25,7 +32,13 @@ class DirectoryCache {
     if (mine.value) {
       order_.splice(order_.end(), order_, mine.position);
     }
+    ++(mine.value ? hits_ : misses_);
     return mine.value;
+  }
+
+  [[nodiscard]] CacheStatistics statistics() {
+    MutexLock lock{mu_};
+    return {order_.size(), bytes_, hits_, misses_};
   }
 
   void put(Node& directory, Pointer value) {
@@ -62,6 +75,8 @@ class DirectoryCache {
   const std::size_t limit_bytes_;
   Mutex mu_;
   std::size_t bytes_ GUARDED_BY(mu_) = 0;
+  std::uint64_t hits_ GUARDED_BY(mu_) = 0;
+  std::uint64_t misses_ GUARDED_BY(mu_) = 0;
   std::list<Node*> order_ GUARDED_BY(mu_);  ///< front was used longest ago
 };
 

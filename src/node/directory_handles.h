@@ -19,6 +19,7 @@ class DirectoryHandles {
   /// Drops every cached handle of the node.
   void forget(Node& directory);
   [[nodiscard]] std::size_t open_count() { return cache_.size(); }
+  [[nodiscard]] sys::FdCache::Statistics statistics() { return cache_.statistics(); }
 
  private:
   Result<sys::UniqueFd> open_uncached(Node& directory, const merge::DirectoryPart& part);

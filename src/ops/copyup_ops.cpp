@@ -142,6 +142,8 @@ Status FileSystem::publish_copy(Node& node, const copyup::Plan& plan, copyup::St
     TRY(publish_named(node, plan, staged, names, data));
     break;
   }
+  copied_.count(data ? CopyUpCounters::What::kMetadata : CopyUpCounters::What::kFile,
+                data || !plan.stat.is_regular() ? 0 : plan.data_bytes);
   if (staged.file.valid() && !data) {
     node.has_io.store(true);
     (void)io_.insert({&node, 2}, std::move(staged.file), sys::FdCache::IfPresent::kReplace);
@@ -253,6 +255,7 @@ Status FileSystem::complete_data(Node& node) {
   const FileStat stat = TRY(sys::stat_object({upper.borrow(), ""}));
   TRY(f_.engine->complete({upper.borrow(), ""}, upper.borrow(), below->borrow(), stat.size_bytes,
                           stat));
+  copied_.count(CopyUpCounters::What::kCompleted, stat.size_bytes);
   table_.update_extra(node, [](node::FileExtra& extra) { extra.data.reset(); });
   node.metacopy.store(false);
   (void)io_.erase({&node, 0});
@@ -311,6 +314,7 @@ Status FileSystem::copy_up_directory(Node& directory, Node& parent) {
   parts.add_upper(std::move(part));
   table_.set_name_upper(parent, names.dentry->view());
   directory.set_in_upper();
+  copied_.count(CopyUpCounters::What::kDirectory, 0);
   changed(directory);
   return {};
 }

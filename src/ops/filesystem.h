@@ -19,6 +19,7 @@
 #include "node/directory_handles.h"
 #include "node/locks.h"
 #include "node/node_table.h"
+#include "ops/statistics.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
 
@@ -121,6 +122,8 @@ class FileSystem {
   /// For messages only: where the node is in the merged tree, with unprintable bytes escaped.
   std::string describe(node::Node& node);
   [[nodiscard]] std::size_t node_count() { return table_.size(); }
+  /// Thread-safe, cheap enough to be asked every second.
+  [[nodiscard]] Statistics statistics();
   /// Before serving: volatile mounts leave a mark that a crash would keep.
   Status start();
   /// Unmount: what the sync policy still owes (volatile: the crash marker is removed).
@@ -279,6 +282,7 @@ class FileSystem {
   node::ListingCache listings_;
   node::LowerNamesCache lower_names_;
   sys::FdCache io_;
+  CopyUpCounters copied_;
 };
 
 }  // namespace plyfs::ops

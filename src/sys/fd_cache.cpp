@@ -20,8 +20,10 @@ FdPin FdCache::find(const FdKey& key) {
   MutexLock lock{shard.mu};
   const auto found = shard.entries.find(key);
   if (found == shard.entries.end()) {
+    ++shard.misses;
     return nullptr;
   }
+  ++shard.hits;
   found->second.used = true;
   return found->second.fd;
 }
@@ -77,6 +79,18 @@ std::vector<const void*> FdCache::owners() {
     }
   }
   return found;
+}
+
+FdCache::Statistics FdCache::statistics() {
+  Statistics sum;
+  sum.capacity = capacity_per_shard_ * kShards;
+  for (Shard& shard : shards_) {
+    MutexLock lock{shard.mu};
+    sum.size += shard.entries.size();
+    sum.hits += shard.hits;
+    sum.misses += shard.misses;
+  }
+  return sum;
 }
 
 void FdCache::evict(Shard& shard) {

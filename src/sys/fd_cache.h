@@ -39,6 +39,13 @@ class FdCache {
   [[nodiscard]] std::size_t size();
   /// Whose descriptors are open now; some owners more than once. They may be gone meanwhile.
   std::vector<const void*> owners();
+  struct Statistics {
+    std::size_t size = 0;
+    std::size_t capacity = 0;
+    std::uint64_t hits = 0;
+    std::uint64_t misses = 0;
+  };
+  [[nodiscard]] Statistics statistics();
 
  private:
   static constexpr std::size_t kShards = 16;
@@ -54,6 +61,8 @@ class FdCache {
     Mutex mu;
     std::unordered_map<FdKey, Entry, KeyHash> entries GUARDED_BY(mu);
     std::list<FdKey> order GUARDED_BY(mu);  ///< front is the next candidate for eviction
+    std::uint64_t hits GUARDED_BY(mu) = 0;
+    std::uint64_t misses GUARDED_BY(mu) = 0;
   };
   Shard& shard_of(const FdKey& key);
   void evict(Shard& shard) REQUIRES(shard.mu);

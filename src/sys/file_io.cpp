@@ -133,6 +133,10 @@ Status sync_data(BorrowedFd fd) {
   return checked([&] { return ::fdatasync(fd.get()); });
 }
 
+Status sync_filesystem(BorrowedFd fd) {
+  return ::syncfs(fd.get()) == 0 ? Status{} : Status{Errno{errno}};
+}
+
 Result<std::uint32_t> inode_flags(BorrowedFd fd) {
   int flags = 0;
   if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) {

@@ -28,6 +28,8 @@ Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_
 Status resize(BorrowedFd fd, std::int64_t size_bytes);
 Status sync_all(BorrowedFd fd);
 Status sync_data(BorrowedFd fd);
+/// syncfs(2): the whole filesystem of `fd`, which is not O_PATH.
+Status sync_filesystem(BorrowedFd fd);
 /// FS_IOC_GETFLAGS / FS_IOC_SETFLAGS.
 Result<std::uint32_t> inode_flags(BorrowedFd fd);
 Status set_inode_flags(BorrowedFd fd, std::uint32_t flags);

@@ -6,7 +6,7 @@
 # What building and mounting need.
 readonly build_packages=(
   meson ninja-build g++ pkg-config
-  libfuse3-dev fuse3 libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
+  libfuse3-dev fuse3 libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libssl-dev libarchive-dev
   attr
 )
 
@@ -14,7 +14,7 @@ readonly build_packages=(
 readonly check_packages=(
   clang libclang-rt-dev clang-tidy clang-format llvm python3
   catch2 libbenchmark-dev
-  acl uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
+  acl umoci uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
 )
 
 # What tools/bench compares plyfs with, and what its workloads and its chart need.

@@ -1,0 +1,333 @@
+#include "commands/layer_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/text.h"
+#include "commands/output.h"
+#include "commands/progress.h"
+#include "commands/stack_argument.h"
+#include "config/failure_text.h"
+#include "image/changes.h"
+#include "image/convert.h"
+#include "image/directory_writer.h"
+#include "image/replace_directory.h"
+#include "image/tar_writer.h"
+#include "sys/creds.h"
+
+namespace plyfs::commands {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kProgram = "plyfs";
+
+struct Arguments {
+  std::string command;
+  StackWords stack;
+  std::vector<std::string> positionals;
+  std::string target;
+  std::string format;
+  std::string progress = "auto";
+  bool json = false;
+  bool all = false;
+};
+
+int fail(const Failure& failure) { return complain(kProgram, failure); }
+
+int fail(const char* what, const std::string& subject, Errno error, const char* remedy) {
+  return fail(config::system_failure({what, subject, error, remedy}));
+}
+
+const char* remedy_of(Errno error) {
+  switch (error.value()) {
+    case EPERM:
+    case EACCES:
+      return "run as root, or as the owner of all layers; a .tar keeps owners that you may not set";
+    case EEXIST:
+      return "choose another target, or remove what is there";
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space";
+    case ENODATA:
+      return "name a stack with an upper and at least one lower layer";
+    case EOPNOTSUPP:
+      return "redirects and metadata-only files have no form there; use commit or flatten";
+    case ENAMETOOLONG:
+      return "the path is longer than any program could name";
+    default:
+      return "see 'plyfs-dump STACK verify' for what is wrong with the layers";
+  }
+}
+
+image::LayerFormat format_of(const std::string& word) {
+  if (word == "aufs") {
+    return image::LayerFormat::kAufs;
+  }
+  const bool trusted = word.empty() ? sys::current_privileges().sys_admin : word == "overlay";
+  return trusted ? image::LayerFormat::kOverlay : image::LayerFormat::kUserXattr;
+}
+
+Result<std::unique_ptr<image::TreeWriter>> make_writer(const Arguments& arguments) {
+  if (const auto compression = image::compression_of(arguments.target)) {
+    return image::make_tar_writer(arguments.target, *compression);
+  }
+  return image::make_directory_writer(arguments.target, format_of(arguments.format));
+}
+
+int report(const Arguments& arguments, const image::Written& written) {
+  for (const std::string& path : written.left_out) {
+    (void)std::fprintf(stderr, "plyfs: left out: /%s: a socket; no tar can hold it\n",
+                       escaped(path).c_str());
+  }
+  const bool tar = !written.digest.empty();
+  std::string text;
+  if (arguments.json) {
+    Json json{{"plyfs", arguments.command},
+              {"schema", 1},
+              {"target", escaped(arguments.target)},
+              {"entries", written.entries},
+              {"content_bytes", written.bytes}};
+    if (tar) {
+      json["digest"] = written.digest;
+      json["diff_id"] = written.diff_id;
+      json["size"] = written.size_bytes;
+    }
+    text = json.dump(2) + '\n';
+  } else {
+    text = tar ? "digest   " + written.digest + "\ndiff-id  " + written.diff_id + "\nsize     " +
+                     std::to_string(written.size_bytes) + '\n'
+               : std::string{};
+    text += "entries  " + std::to_string(written.entries) + '\n';
+  }
+  (void)write_out(text);
+  return finish_out(kProgram, 0);
+}
+
+int diff(const Arguments& arguments, const dump::OpenStack& stack) {
+  Failure failure;
+  const auto changes = image::Changes::open(stack, failure);
+  if (!changes) {
+    return failure.what.empty()
+               ? fail("cannot compare", "stack", changes.error(), remedy_of(changes.error()))
+               : fail(failure);
+  }
+  Json list = Json::array();
+  const image::Visit visit = [&](const image::Difference& difference) -> Status {
+    const bool hidden = difference.change == image::Change::kSame && !arguments.all;
+    if (difference.path.empty() || hidden || difference.change == image::Change::kOpaque) {
+      return {};
+    }
+    const char* letter = difference.change == image::Change::kAdded     ? "A"
+                         : difference.change == image::Change::kDeleted ? "D"
+                         : difference.change == image::Change::kSame    ? "S"
+                                                                        : "C";
+    const std::string path = '/' + escaped(difference.path);
+    if (arguments.json) {
+      list.push_back({{"change", letter}, {"path", path}});
+    } else if (!write_out(std::string{letter} + ' ' + path + '\n')) {
+      return Errno{EPIPE};
+    }
+    return {};
+  };
+  std::string at;
+  const Status compared = (*changes)->compare(visit, at);
+  if (!compared && !(compared.error() == EPIPE)) {
+    (void)finish_out(kProgram, 0);
+    return fail("cannot compare", '/' + at, compared.error(), remedy_of(compared.error()));
+  }
+  if (arguments.json) {
+    (void)write_out(Json{{"plyfs", "diff"}, {"schema", 1}, {"changes", list}}.dump(2) + '\n');
+  }
+  return finish_out(kProgram, 0);
+}
+
+int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
+  const bool commit = arguments.command == "commit";
+  const char* const what = commit ? "cannot commit" : "cannot flatten";
+  Failure failure;
+  std::unique_ptr<image::Changes> changes;
+  std::unique_ptr<image::View> view;
+  if (commit) {
+    auto opened = image::Changes::open(stack, failure);
+    if (!opened) {
+      return failure.what.empty() ? fail(what, "stack", opened.error(), remedy_of(opened.error()))
+                                  : fail(failure);
+    }
+    changes = *std::move(opened);
+  } else {
+    auto opened = image::View::open(stack);
+    if (!opened) {
+      return fail(what, "stack", opened.error(), remedy_of(opened.error()));
+    }
+    view = *std::move(opened);
+  }
+  auto writer = make_writer(arguments);
+  if (!writer) {
+    return fail("cannot write target", arguments.target, writer.error(), remedy_of(writer.error()));
+  }
+  std::string at;
+  Status written;
+  {
+    ProgressLine line{progress_mode(arguments.progress), arguments.command};
+    const image::Progress progress = [&](const image::Written& so_far) {
+      line.show(so_far.entries, so_far.bytes);
+    };
+    written = commit ? image::commit(*changes, **writer, progress, at)
+                     : image::flatten(*view, **writer, progress, at);
+  }
+  if (!written) {
+    return fail(what, at.empty() ? arguments.target : '/' + at, written.error(),
+                remedy_of(written.error()));
+  }
+  return report(arguments, (*writer)->written());
+}
+
+int convert(Arguments arguments) {
+  MountOptions options;
+  options.lowers.push_back({arguments.positionals.front(), false});
+  const bool in_place = arguments.positionals.size() < 2;
+  arguments.target =
+      in_place ? arguments.positionals.front() + ".plyfs-converted" : arguments.positionals[1];
+  Failure failure;
+  const auto stack = dump::OpenStack::open(options, failure);
+  if (!stack) {
+    return fail(failure);
+  }
+  const auto view = image::View::open(*stack);
+  auto writer = image::make_directory_writer(arguments.target, format_of(arguments.format));
+  if (!view || !writer) {
+    const Errno error = view ? writer.error() : view.error();
+    return fail("cannot write target", arguments.target, error, remedy_of(error));
+  }
+  std::string at;
+  Status written;
+  {
+    ProgressLine line{progress_mode(arguments.progress), arguments.command};
+    const image::Progress progress = [&](const image::Written& so_far) {
+      line.show(so_far.entries, so_far.bytes);
+    };
+    written = image::convert(**view, format_of(arguments.format), **writer, progress, at);
+  }
+  if (written && in_place) {
+    at = "";
+    written = image::replace_directory(arguments.positionals.front(), arguments.target);
+    arguments.target = arguments.positionals.front();
+  }
+  if (!written) {
+    return fail("cannot convert", at.empty() ? arguments.target : '/' + at, written.error(),
+                remedy_of(written.error()));
+  }
+  return report(arguments, (*writer)->written());
+}
+
+constexpr const char* kStackHelp =
+    "\nSTACK is a mount point, the name of a mount, or layer options. Volumes are left out.";
+
+void add_writer_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("--progress", arguments.progress, "auto, plain or none")
+      ->check(CLI::IsMember({"auto", "plain", "none"}))
+      ->type_name("KIND");
+  app.add_flag("--json", arguments.json, "print the result as JSON");
+}
+
+void set_up(CLI::App& app, Arguments& arguments) {
+  const auto& command = arguments.command;
+  if (command == "convert") {
+    app.add_option("LAYER", arguments.positionals, "a layer's directory, and where to write it")
+        ->required()
+        ->expected(1, 2)
+        ->type_name("LAYER [TARGET]");
+    app.add_option("--to", arguments.format,
+                   "overlay (trusted.*), userxattr (user.*) or aufs (.wh.)")
+        ->check(CLI::IsMember({"overlay", "userxattr", "aufs"}))
+        ->required();
+    add_writer_options(app, arguments);
+    app.footer(
+        "Without TARGET the layer itself is replaced, in one step, when all is written.\n"
+        "Examples:\n  plyfs convert upper --to aufs layer\n  plyfs convert layer --to overlay");
+    return;
+  }
+  add_stack_options(app, arguments.stack);
+  app.add_option(
+      "STACK", arguments.positionals,
+      command == "diff" ? "a mount point or name" : "a mount point or name; then TARGET");
+  if (command == "diff") {
+    app.add_flag("--all", arguments.all, "list copies without a change too, as S");
+    app.add_flag("--json", arguments.json, "print JSON");
+    app.footer(std::string{"Prints A (added), C (changed), D (deleted), as docker diff.\n"
+                           "Examples:\n  plyfs diff merged\n"
+                           "  plyfs diff --upper up --lower base"} +
+               kStackHelp);
+    return;
+  }
+  add_writer_options(app, arguments);
+  if (command == "commit") {
+    app.add_option("--format", arguments.format,
+                   "of a directory: overlay, userxattr or aufs (default: what you may write)")
+        ->check(CLI::IsMember({"overlay", "userxattr", "aufs"}));
+  }
+  app.footer(
+      "TARGET is a new directory, or a .tar, .tar.gz or .tar.zst (an OCI layer).\n"
+      "Examples:\n  plyfs " +
+      command + " merged layer.tar.zst\n  plyfs " + command + " --upper up --lower base out" +
+      kStackHelp);
+}
+
+int run(Arguments& arguments) {
+  if (arguments.command == "convert") {
+    return convert(arguments);
+  }
+  auto& words = arguments.positionals;
+  const bool has_target = arguments.command != "diff";
+  if (has_target) {
+    if (words.empty()) {
+      return fail(config::usage_failure({"no target given", arguments.command, Errno{EINVAL},
+                                         "name a directory or a .tar to write"}));
+    }
+    arguments.target = words.back();
+    words.pop_back();
+  }
+  if (words.size() > 1) {
+    return fail(config::usage_failure(
+        {"too many arguments", words[1], Errno{E2BIG}, "see 'plyfs COMMAND --help'"}));
+  }
+  arguments.stack.target = words.empty() ? "" : words.front();
+  Failure failure;
+  const auto stack = open_stack(arguments.stack, failure);
+  if (!stack) {
+    return fail(failure);
+  }
+  return has_target ? write_tree(arguments, *stack) : diff(arguments, *stack);
+}
+
+}  // namespace
+
+std::optional<int> run_layer_command(std::span<const char* const> words) {
+  constexpr std::string_view kCommands[] = {"diff", "commit", "flatten", "convert"};
+  const std::string_view program = words.empty() ? std::string_view{} : words.front();
+  if (words.size() < 2 || program.substr(program.rfind('/') + 1) != "plyfs" ||
+      std::ranges::find(kCommands, words[1]) == std::end(kCommands)) {
+    return std::nullopt;
+  }
+  Arguments arguments;
+  arguments.command = words[1];
+  CLI::App app{"", "plyfs " + arguments.command};
+  set_up(app, arguments);
+  std::vector<std::string> reversed(words.rbegin(), words.rend() - 2);
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    (void)write_out(app.help());
+    return finish_out(kProgram, 0);
+  } catch (const CLI::ParseError& error) {
+    const std::string hint = "see 'plyfs " + arguments.command + " --help'";
+    return fail(config::usage_failure({"wrong usage", error.what(), Errno{EINVAL}, hint}));
+  }
+  return run(arguments);
+}
+
+}  // namespace plyfs::commands

@@ -1,0 +1,135 @@
+#include "commands/stack_argument.h"
+
+#include "base/text.h"
+#include "config/failure_text.h"
+#include "config/options_parser.h"
+#include "control/client.h"
+#include "sys/file_io.h"
+#include "sys/open.h"
+
+namespace plyfs::commands {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string text_of(const Json& json, const char* member) {
+  const auto found = json.find(member);
+  return found != json.end() && found->is_string() ? unescaped(found->get<std::string>())
+                                                   : std::string{};
+}
+
+/// What a daemon says of its stack, as options. It is a process of ours, but what it says is text.
+MountOptions options_of(const Json& described) {
+  MountOptions options;
+  options.mountpoint = text_of(described, "mountpoint");
+  for (const Json& layer : described.value("layers", Json::array())) {
+    const std::string role = text_of(layer, "role");
+    if (role == "upper") {
+      options.upper = text_of(layer, "directory");
+    } else {
+      options.lowers.push_back({text_of(layer, "directory"), role == "data-only"});
+    }
+  }
+  for (const Json& volume : described.value("volumes", Json::array())) {
+    VolumeMount mounted;
+    mounted.source = text_of(volume, "source");
+    mounted.destination = text_of(volume, "destination");
+    options.volumes.push_back(std::move(mounted));
+  }
+  if (const std::string work = text_of(described, "work"); !work.empty()) {
+    options.work = work;
+  }
+  return options;
+}
+
+}  // namespace
+
+std::optional<Json> ask_mount(const std::string& target, const std::string& request,
+                              Failure& failure) {
+  auto answer = control::ask(target, request);
+  if (!answer && answer.error() == ENOENT) {
+    // Not a mount point; is it the name of one?
+    for (Json& described : control::ask_all("describe")) {
+      if (!target.empty() && text_of(described, "name") == target) {
+        answer = control::ask(text_of(described, "mountpoint"), request);
+      }
+    }
+  }
+  if (!answer) {
+    failure = config::system_failure(
+        {"no live mount of yours answers", target, answer.error(),
+         "check with 'plyfs ls'; give --lower and --upper for a stack that is not mounted"});
+    return std::nullopt;
+  }
+  return *std::move(answer);
+}
+
+void add_stack_options(CLI::App& app, StackWords& words) {
+  app.add_option("-o,--options", words.option_strings, "layers as in mount -o: lowerdir=A:B,...")
+      ->type_name("OPTS")
+      ->allow_extra_args(false);
+  app.add_option("--lower", words.lowers, "a read-only layer; the first is the topmost")
+      ->type_name("DIR")
+      ->allow_extra_args(false);
+  app.add_option("--upper", words.upper, "the writable layer")->type_name("DIR");
+  app.add_option("--work", words.work, "its work directory")->type_name("DIR");
+}
+
+std::optional<MountOptions> resolve_stack(const StackWords& words, Failure& failure) {
+  MountOptions options;
+  config::Warnings warnings;
+  const auto give_up = [&](Failure told) -> std::optional<MountOptions> {
+    failure = std::move(told);
+    return std::nullopt;
+  };
+  if (!words.has_layers() && !words.target.empty()) {
+    const auto described = ask_mount(words.target, "describe", failure);
+    if (!described) {
+      return std::nullopt;
+    }
+    MountOptions mounted = options_of(*described);
+    // What the kernel holds back is written first: the layers are to show what the mount shows.
+    if (const auto root =
+            sys::open_listing({sys::BorrowedFd{-100 /* AT_FDCWD */}, mounted.mountpoint.c_str()})) {
+      (void)sys::sync_filesystem(root->borrow());
+    }
+    return mounted;
+  }
+  if (!words.has_layers()) {
+    return give_up(
+        config::usage_failure({"no stack given", "STACK", Errno{EINVAL},
+                               "name a mount point, or its layers with --lower and --upper"}));
+  }
+  if (!words.target.empty()) {
+    return give_up(config::usage_failure(
+        {"layers and a mount given", words.target, Errno{EINVAL}, "leave out one of them"}));
+  }
+  for (const std::string& text : words.option_strings) {
+    if (auto wrong =
+            config::parse_options(text, config::UnknownWords::kRefuse, options, warnings)) {
+      return give_up(*std::move(wrong));
+    }
+  }
+  for (const std::string& lower : words.lowers) {
+    if (auto wrong = config::add_layer(LayerPath{.path = lower}, options)) {
+      return give_up(*std::move(wrong));
+    }
+  }
+  if (!words.upper.empty()) {
+    options.upper = words.upper;
+  }
+  if (!words.work.empty()) {
+    options.work = words.work;
+  }
+  if (options.upper && !options.work) {
+    options.work = config::default_work_path(*options.upper);
+  }
+  return options;
+}
+
+std::unique_ptr<dump::OpenStack> open_stack(const StackWords& words, Failure& failure) {
+  const auto options = resolve_stack(words, failure);
+  return options ? dump::OpenStack::open(*options, failure) : nullptr;
+}
+
+}  // namespace plyfs::commands

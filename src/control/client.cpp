@@ -1,0 +1,108 @@
+#include "control/client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "control/directories.h"
+#include "sys/fuse_device.h"
+#include "sys/local_socket.h"
+
+namespace plyfs::control {
+namespace {
+
+constexpr std::size_t kMostAnswerBytes = 16U << 20;
+constexpr int kTimeout_ms = 5000;
+
+using Json = nlohmann::ordered_json;
+
+struct Found {
+  std::string path;
+  int pid = 0;
+};
+
+/// Sockets in our directories whose names begin with `prefix`, the newest process first.
+std::vector<Found> sockets(const std::string& prefix) {
+  std::vector<Found> found;
+  for (const std::string& directory : socket_directories()) {
+    for (const std::string& name : sys::names_in(directory)) {
+      const auto pid = pid_of_socket(name);
+      if (pid && name.starts_with(prefix)) {
+        found.push_back({directory + '/' + name, *pid});
+      }
+    }
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Found& a, const Found& b) { return a.pid > b.pid; });
+  return found;
+}
+
+Result<Json> ask_socket(const std::string& path, const std::string& request) {
+  auto connection = sys::connect_to(path);
+  if (!connection) {
+    if (connection.error() == ECONNREFUSED) {
+      (void)sys::remove_path(path);  // its daemon died
+    }
+    return connection.error();
+  }
+  Json asked;
+  asked["request"] = request;
+  TRY(sys::write_all(connection->borrow(), asked.dump() + '\n', kTimeout_ms));
+  const std::string line = TRY(sys::read_line(connection->borrow(), kMostAnswerBytes, kTimeout_ms));
+  Json answer = Json::parse(line, nullptr, false);
+  if (!answer.is_object() || !answer.contains("ok") || answer["ok"] != true) {
+    return Errno{EPROTO};
+  }
+  return answer;
+}
+
+/// How the daemon names its mount point: without links, but not by asking the mount itself, which
+/// may be dead.
+std::vector<std::string> names_of(std::string mountpoint) {
+  std::vector<std::string> names;
+  while (mountpoint.size() > 1 && mountpoint.ends_with('/')) {
+    mountpoint.pop_back();
+  }
+  const std::size_t slash = mountpoint.rfind('/');
+  const std::string last = mountpoint.substr(slash + 1);
+  const std::string above = slash == std::string::npos ? "."
+                            : slash == 0               ? "/"
+                                                       : mountpoint.substr(0, slash);
+  if (last != ".." && last != ".") {
+    if (auto directory = sys::absolute_path(above)) {
+      names.push_back((*directory == "/" ? "" : *directory) + '/' + last);
+    }
+  }
+  if (auto resolved = sys::absolute_path(mountpoint)) {
+    names.push_back(*resolved);
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<Json> ask(const std::string& mountpoint, const std::string& request) {
+  Errno last{ENOENT};
+  for (const std::string& name : names_of(mountpoint)) {
+    for (const Found& socket : sockets(socket_prefix(name))) {
+      auto answer = ask_socket(socket.path, request);
+      if (answer) {
+        return answer;
+      }
+      last = answer.error() == ECONNREFUSED || answer.error() == ENOENT ? last : answer.error();
+    }
+  }
+  return last;
+}
+
+std::vector<Json> ask_all(const std::string& request) {
+  std::vector<Json> answers;
+  for (const Found& socket : sockets({})) {
+    if (auto answer = ask_socket(socket.path, request)) {
+      answers.push_back(*std::move(answer));
+    }
+  }
+  return answers;
+}
+
+}  // namespace plyfs::control

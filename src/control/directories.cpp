@@ -1,0 +1,53 @@
+#include "control/directories.h"
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/hash.h"
+#include "sys/process_facts.h"
+
+namespace plyfs::control {
+namespace {
+
+constexpr const char* kSuffix = ".sock";
+
+}  // namespace
+
+std::vector<std::string> socket_directories() {
+  std::vector<std::string> directories;
+  const uid_t uid = sys::effective_uid();
+  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (uid == 0) {
+    directories.emplace_back("/run/plyfs");
+  } else if (runtime != nullptr && *runtime == '/') {
+    directories.push_back(std::string{runtime} + "/plyfs");
+  }
+  directories.push_back("/tmp/plyfs-" + std::to_string(uid));
+  return directories;
+}
+
+std::string socket_prefix(const std::string& mountpoint) {
+  char text[20];
+  (void)std::snprintf(text, sizeof text, "%016llx",
+                      static_cast<unsigned long long>(hash_bytes(mountpoint)));
+  return text;
+}
+
+std::string socket_name(const std::string& mountpoint, int pid) {
+  return socket_prefix(mountpoint) + '-' + std::to_string(pid) + kSuffix;
+}
+
+std::optional<int> pid_of_socket(const std::string& name) {
+  const std::size_t dash = name.rfind('-');
+  if (dash == std::string::npos || !name.ends_with(kSuffix)) {
+    return std::nullopt;
+  }
+  int pid = 0;
+  const char* const end = name.data() + name.size() - std::strlen(kSuffix);
+  const auto [stop, error] = std::from_chars(name.data() + dash + 1, end, pid);
+  return error == std::errc{} && stop == end && pid > 0 ? std::optional{pid} : std::nullopt;
+}
+
+}  // namespace plyfs::control

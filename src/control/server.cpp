@@ -1,0 +1,134 @@
+#include "control/server.h"
+
+#include <exception>
+#include <utility>
+
+#include "base/log.h"
+#include "control/directories.h"
+#include "sys/fuse_device.h"
+#include "sys/local_socket.h"
+#include "sys/process_facts.h"
+
+namespace plyfs::control {
+namespace {
+
+constexpr std::size_t kMostRequestBytes = 4096;
+constexpr int kTimeout_ms = 2000;
+
+Json failure(const std::string& text) {
+  Json json;
+  json["ok"] = false;
+  json["error"] = text;
+  return json;
+}
+
+/// Sockets that killed daemons left. A number that is in use, or that belongs to another pid
+/// namespace and still answers, is left alone.
+void remove_stale(const std::string& directory) {
+  for (const std::string& name : sys::names_in(directory)) {
+    const auto pid = pid_of_socket(name);
+    if (!pid || sys::process_exists(*pid)) {
+      continue;
+    }
+    const std::string path = directory + '/' + name;
+    const auto connection = sys::connect_to(path);
+    if (!connection && connection.error() == ECONNREFUSED) {
+      (void)sys::remove_path(path);
+    }
+  }
+}
+
+}  // namespace
+
+Server::Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers)
+    : path_(std::move(path)),
+      listener_(std::move(listener)),
+      stop_(std::move(stop)),
+      handlers_(std::move(handlers)) {
+  const sys::BlockSignals blocked;
+  thread_ = std::thread{[this] { serve(); }};
+}
+
+Server::~Server() {
+  sys::signal_event(stop_.borrow());
+  thread_.join();
+  (void)sys::remove_path(path_);
+}
+
+Result<std::unique_ptr<Server>> Server::start(const std::string& mountpoint, Handlers handlers) {
+  sys::UniqueFd stop = TRY(sys::make_event());
+  Errno last{ENOENT};
+  for (const std::string& directory : socket_directories()) {
+    const Status made = sys::make_private_directory(directory);
+    if (!made) {
+      last = made.error();
+      continue;
+    }
+    remove_stale(directory);
+    const std::string path =
+        directory + '/' + socket_name(mountpoint, static_cast<int>(sys::process_id()));
+    auto listener = sys::listen_at(path);
+    if (!listener && listener.error() == EADDRINUSE) {
+      // Of a dead process that had our number.
+      (void)sys::remove_path(path);
+      listener = sys::listen_at(path);
+    }
+    if (listener) {
+      return std::unique_ptr<Server>{
+          new Server{path, *std::move(listener), std::move(stop), std::move(handlers)}};
+    }
+    last = listener.error();
+  }
+  return last;
+}
+
+void Server::serve() {
+  for (;;) {
+    auto peer = sys::accept_peer(listener_.borrow(), stop_.borrow());
+    if (!peer) {
+      if (peer.error() == ECONNABORTED || peer.error() == EINTR) {
+        continue;
+      }
+      if (!(peer.error() == ECANCELED)) {
+        log::write(log::Level::kError, "control channel closed: " + peer.error().message());
+      }
+      return;
+    }
+    if (peer->uid != sys::effective_uid() && peer->uid != 0) {
+      (void)sys::write_all(peer->connection.borrow(),
+                           failure("not your mount: Operation not permitted").dump() + '\n',
+                           kTimeout_ms);
+      continue;
+    }
+    try {
+      answer(peer->connection.borrow());
+    } catch (const std::exception& error) {
+      log::write(log::Level::kError, std::string{"control channel: "} + error.what());
+    }
+  }
+}
+
+void Server::answer(sys::BorrowedFd connection) {
+  const auto line = sys::read_line(connection, kMostRequestBytes, kTimeout_ms);
+  if (line) {
+    (void)sys::write_all(connection, reply_to(*line) + '\n', kTimeout_ms);
+  }
+}
+
+std::string Server::reply_to(const std::string& line) const {
+  const Json request = Json::parse(line, nullptr, false);
+  if (!request.is_object() || !request.contains("request") || !request["request"].is_string()) {
+    return failure("not a request; send {\"request\": NAME}").dump();
+  }
+  const auto handler = handlers_.find(request["request"].get<std::string>());
+  if (handler == handlers_.end()) {
+    return failure("unknown request").dump();
+  }
+  Json reply;
+  reply["ok"] = true;
+  reply["schema"] = kSchemaVersion;
+  reply.update(handler->second());
+  return reply.dump();
+}
+
+}  // namespace plyfs::control

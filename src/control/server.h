@@ -1,0 +1,49 @@
+// The control channel of a live mount: a socket that its own user may ask (docs/control.md).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::control {
+
+using Json = nlohmann::ordered_json;
+
+/// Version of requests and answers.
+inline constexpr int kSchemaVersion = 1;
+
+/// What can be asked, by name. A handler runs in the server's thread, and may throw.
+using Handlers = std::map<std::string, std::function<Json()>>;
+
+/// Listens in a thread of its own, which sleeps until somebody asks. One caller at a time; who is
+/// slow is cut off after two seconds. Callers other than our user and root are refused.
+class Server {
+ public:
+  /// Errors: no directory that is ours alone, no socket. The mount can live without.
+  static Result<std::unique_ptr<Server>> start(const std::string& mountpoint, Handlers handlers);
+  /// Stops the thread and removes the socket.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers);
+  void serve();
+  void answer(sys::BorrowedFd connection);
+  [[nodiscard]] std::string reply_to(const std::string& line) const;
+
+  const std::string path_;
+  const sys::UniqueFd listener_;
+  const sys::UniqueFd stop_;
+  const Handlers handlers_;
+  std::thread thread_;
+};
+
+}  // namespace plyfs::control

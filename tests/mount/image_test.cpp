@@ -1,0 +1,246 @@
+// plyfs diff, commit, flatten, convert; plyfs-dump layers, copyups, verify, compare.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "stack.h"
+#include "workspace.h"
+
+namespace plyfs::tests {
+namespace {
+
+Ran plyfs(Arguments arguments) {
+  arguments.insert(arguments.begin(), plyfs_program());
+  return run(arguments);
+}
+
+Ran dump(Arguments arguments) {
+  arguments.insert(arguments.begin(), plyfs_program() + "-dump");
+  return run(arguments);
+}
+
+System no_mount() {
+  System system;
+  system.kind = System::Kind::kPlyfs;
+  return system;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A stack with a bit of everything; `b/link` and `b/other` are hard links.
+Stack everything() {
+  return Stack{}
+      .lower({file("a/f", "top").with_mode(0640), whiteout("gone"), dir("d"), opaque("d"),
+              file("d/new", "1"), aufs_whiteout("old")})
+      .lower({file("a/f", "below"), file("a/g", "g"), file("gone", "x"), file("d/hidden", "h"),
+              file("old", "o"), symlink("ln", "a/f"), fifo("pipe"), file("b/link", "linked"),
+              hardlink("b/other", "b/link"), file("big").with_size(100000), dir("empty")})
+      .upper();
+}
+
+/// What an upper of users' own changes looks like through a mount.
+void change(const Stack& stack) {
+  using namespace call;
+  CHECK(overwrite(stack("a/g"), "changed") == "ok");
+  CHECK(outcome(::mkdir(stack("fresh").c_str(), 0755)) == "ok");
+  std::ofstream{stack("fresh/file")} << "new";
+  CHECK(outcome(::unlink(stack("big").c_str())) == "ok");
+  CHECK(outcome(::rename(stack("b").c_str(), stack("moved").c_str())) == "ok");
+  CHECK(outcome(::chmod(stack("a/f").c_str(), 0600)) == "ok");
+}
+
+TEST_CASE("diff lists what docker diff lists", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = everything();
+    stack.mount(system);
+    change(stack);
+    const Ran ran = plyfs({"diff", stack()});
+    CHECK(ran.err == "");
+    CHECK(ran.exit_code == 0);
+    CHECK(ran.out ==
+          "D /b\nD /big\nC /a\nC /a/f\nC /a/g\nA /fresh\nA /fresh/file\nA /moved\n"
+          "A /moved/link\nA /moved/other\n");
+  });
+}
+
+TEST_CASE("a copy without a change is listed only when asked for", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("d/f", "same")}).upper({file("d/f", "same")});
+    stack.build(system);
+    const std::string options = stack.layer_options();
+    CHECK(plyfs({"diff", "-o", options}).out == "");
+    CHECK(contains(plyfs({"diff", "--all", "-o", options}).out, "S /d/f\n"));
+    const Ran copyups = dump({"-o", options, "copyups"});
+    CHECK(contains(copyups.out, "identical  4 B   /d/f\n"));
+    CHECK(contains(copyups.out, "identical: 1 files, 4 B (wasted)\n"));
+  });
+}
+
+TEST_CASE("flatten gives what the mount shows, commit a layer that shows the same", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = everything();
+    stack.mount(system);
+    change(stack);
+    const std::string room = fresh_directory();
+    const Ran flat = plyfs({"flatten", stack(), room + "/flat"});
+    CHECK(flat.err == "");
+    CHECK(flat.exit_code == 0);
+    const Dump shown = full_dump(stack());
+    CHECK(difference(shown, full_dump(room + "/flat")) == "");
+
+    const Ran layer = plyfs({"commit", stack(), room + "/layer"});
+    CHECK(layer.err == "");
+    CHECK(layer.exit_code == 0);
+    const std::string lowers = room + "/layer:" + stack.lower_path(0) + ":" + stack.lower_path(1);
+    const Ran again = plyfs({"flatten", "-o", "lowerdir=" + lowers, room + "/again"});
+    CHECK(again.exit_code == 0);
+    CHECK(difference(full_dump(room + "/flat"), full_dump(room + "/again")) == "");
+    CHECK(plyfs({"flatten", stack(), room + "/flat"}).exit_code == 2);  // there already
+    remove_tree(room);
+  });
+}
+
+TEST_CASE("layer tars unpack to the merged tree by an OCI tool", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!is_root() || run({"umoci", "--version"}).exit_code != 0) {
+      return skip("needs root and umoci");
+    }
+    Stack stack = everything();
+    stack.mount(system);
+    change(stack);
+    const std::string room = fresh_directory();
+    const std::string low = stack.lower_path(1);
+    const std::string image = room + "/oci:test";
+    CHECK(plyfs({"flatten", "--lower", low, room + "/0.tar"}).exit_code == 0);
+    CHECK(plyfs({"commit", "--upper", stack.lower_path(0), "--lower", low, room + "/1.tar.gz"})
+              .exit_code == 0);
+    const Ran top = plyfs({"commit", stack(), room + "/2.tar.zst"});
+    CHECK(top.exit_code == 0);
+    CHECK(contains(top.out, "digest   sha256:"));
+    CHECK(run({"umoci", "init", "--layout", room + "/oci"}).exit_code == 0);
+    CHECK(run({"umoci", "new", "--image", image}).exit_code == 0);
+    CHECK(run({"sh", "-c", "cd '" + room + "' && gzip -dk 1.tar.gz && zstd -qd 2.tar.zst"})
+              .exit_code == 0);
+    for (const char* const layer : {"/0.tar", "/1.tar", "/2.tar"}) {
+      const Ran added = run({"umoci", "raw", "add-layer", "--image", image, room + layer});
+      INFO(added.err);
+      CHECK(added.exit_code == 0);
+    }
+    const Ran unpacked = run({"umoci", "unpack", "--image", image, room + "/bundle"});
+    INFO(unpacked.err);
+    CHECK(unpacked.exit_code == 0);
+    CHECK(difference(dump_without_directory_times(stack()),
+                     dump_without_directory_times(room + "/bundle/rootfs")) == "");
+    remove_tree(room);
+  });
+}
+
+TEST_CASE("the digests of a tar are those of the file and of its unpacked form", "[image]") {
+  Stack stack = everything();
+  stack.build(no_mount());
+  const std::string room = fresh_directory();
+  const std::string tar = room + "/t.tar.gz";
+  const Ran ran = plyfs({"flatten", "-o", stack.layer_options(), tar});
+  CHECK(ran.exit_code == 0);
+  const std::string packed = run({"sha256sum", tar}).out.substr(0, 64);
+  const std::string plain =
+      run({"sh", "-c", "gzip -dc '" + tar + "' | sha256sum"}).out.substr(0, 64);
+  CHECK(contains(ran.out, "digest   sha256:" + packed + "\n"));
+  CHECK(contains(ran.out, "diff-id  sha256:" + plain + "\n"));
+  CHECK(contains(ran.out, "size     " + std::to_string(std::filesystem::file_size(tar)) + "\n"));
+  // The same tree gives the same bytes.
+  CHECK(plyfs({"flatten", "-o", stack.layer_options(), room + "/u.tar.gz"}).exit_code == 0);
+  CHECK(run({"sha256sum", room + "/u.tar.gz"}).out.substr(0, 64) == packed);
+  remove_tree(room);
+}
+
+TEST_CASE("convert between the families loses nothing", "[image]") {
+  Stack stack = everything();
+  stack.build(no_mount());
+  const std::string room = fresh_directory();
+  const std::string own = is_root() ? "overlay" : "userxattr";
+  const std::string layer = stack.lower_path(0);
+  CHECK(plyfs({"convert", layer, "--to", own, room + "/first"}).exit_code == 0);
+  const Ran aufs = plyfs({"convert", room + "/first", "--to", "aufs", room + "/aufs"});
+  CHECK(aufs.err == "");
+  CHECK(aufs.exit_code == 0);
+  CHECK(std::filesystem::exists(room + "/aufs/.wh.gone"));
+  CHECK(std::filesystem::exists(room + "/aufs/d/.wh..wh..opq"));
+  CHECK(plyfs({"convert", room + "/aufs", "--to", own, room + "/back"}).exit_code == 0);
+  CHECK(difference(full_dump(room + "/first"), full_dump(room + "/back")) == "");
+  CHECK(plyfs({"convert", room + "/back", "--to", "aufs"}).exit_code == 0);  // in place
+  CHECK(difference(full_dump(room + "/aufs"), full_dump(room + "/back")) == "");
+  remove_tree(room);
+}
+
+TEST_CASE("layers counts what is hidden and what is there twice", "[dump]") {
+  Stack stack = Stack{}
+                    .lower({file("a", "12345"), file("b", "same!")})
+                    .lower({file("a", "123"), file("c", "same!")})
+                    .upper();
+  stack.build(no_mount());
+  const Ran ran = dump({"-o", stack.layer_options(), "--json", "layers"});
+  CHECK(ran.exit_code == 0);
+  CHECK(contains(ran.out, "\"duplicate_bytes\": 5"));
+  CHECK(contains(ran.out,
+                 "\"hidden_files\": 1,\n      \"hidden_bytes\": 3,\n      \"shared_files\": 1"));
+}
+
+TEST_CASE("verify finds what is wrong, and repairs what is safe", "[dump]") {
+  Stack stack =
+      Stack{}
+          .lower({file("f"), dir("lost").with_xattr(overlay_prefix() + "redirect", "/no")})
+          .lower({file("g")})
+          .upper({whiteout("nothing"), whiteout("f"), aufs_whiteout("nil")});
+  stack.build(no_mount());
+  std::filesystem::create_directories(stack.work_path() + "/work");
+  std::ofstream{stack.work_path() + "/work/#5"} << "left";
+  const Arguments verify = {"-o", stack.layer_options(), "verify"};
+  const Ran ran = dump(verify);
+  CHECK(ran.exit_code == 4);
+  CHECK(contains(ran.out, "repairable: layer upper /nothing: a whiteout (char) over nothing\n"));
+  CHECK(contains(ran.out, "repairable: layer upper /nil: a whiteout (aufs) over nothing\n"));
+  CHECK(contains(ran.out, "error: layer 1 /lost: a redirect to /no"));
+  CHECK(contains(ran.out, "/#5: left over in the work directory"));
+  CHECK_FALSE(contains(ran.out, "/f: "));
+  Arguments repair = verify;
+  repair.emplace_back("--repair");
+  CHECK(dump(repair).exit_code == 4);  // the redirect is left
+  CHECK_FALSE(std::filesystem::exists(stack.work_path() + "/work/#5"));
+  CHECK(stack.upper_picture() == Picture{"f (whiteout)"});
+  CHECK(contains(dump(verify).out, "1 left, 0 repaired, 0 remarks\n"));
+}
+
+TEST_CASE("compare tells what became of each path between two snapshots", "[dump]") {
+  Stack stack = Stack{}.lower({file("f", "1"), file("g")}).upper();
+  stack.build(no_mount());
+  const std::string room = fresh_directory();
+  for (const char* const format : {"", "--json"}) {
+    const auto snapshot = [&](const std::string& name) {
+      Arguments arguments = {"-o", stack.layer_options(), "snapshot"};
+      if (*format != '\0') {
+        arguments.emplace_back(format);
+      }
+      std::ofstream{room + "/" + name} << dump(arguments).out;
+    };
+    snapshot("before");
+    std::ofstream{stack.upper_path("h")} << "new";
+    snapshot("after");
+    const Ran same = dump({"compare", room + "/before", room + "/before"});
+    CHECK(same.out == "");
+    CHECK(same.exit_code == 0);
+    const Ran ran = dump({"compare", room + "/before", room + "/after"});
+    CHECK(ran.exit_code == 0);
+    CHECK(ran.out.starts_with("A /h\n  + "));
+    std::filesystem::remove(stack.upper_path("h"));
+  }
+  CHECK(dump({"compare", "/dev/null", "/dev/null"}).exit_code == 2);
+  remove_tree(room);
+}
+
+}  // namespace
+}  // namespace plyfs::tests
