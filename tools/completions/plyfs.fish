@@ -1,0 +1,22 @@
+# fish completion of plyfs and plyfs-dump
+set -l commands mount umount check diff commit flatten convert
+complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -a "$commands"
+complete -c plyfs -l lower -r -d 'a read-only layer'
+complete -c plyfs -l upper -r -d 'the writable layer'
+complete -c plyfs -l work -r -d 'its work directory'
+complete -c plyfs -s o -r -d 'options of mount'
+complete -c plyfs -n '__fish_seen_subcommand_from commit' -l format -x -a 'overlay userxattr aufs'
+complete -c plyfs -n '__fish_seen_subcommand_from convert' -l to -x -a 'overlay userxattr aufs'
+complete -c plyfs -n '__fish_seen_subcommand_from commit flatten convert' -l progress -x -a 'auto plain none'
+complete -c plyfs -n '__fish_seen_subcommand_from diff' -l all -d 'also equal copies'
+complete -c plyfs -n '__fish_seen_subcommand_from umount' -l lazy -d 'detach now'
+complete -c plyfs -l json -d 'print JSON'
+complete -c plyfs-dump -a 'which tree layers copyups verify stats snapshot compare'
+complete -c plyfs-dump -l lower -r -d 'a read-only layer'
+complete -c plyfs-dump -l upper -r -d 'the writable layer'
+complete -c plyfs-dump -l only -x -a 'upper hidden whiteouts opaque volumes'
+complete -c plyfs-dump -l json -d 'print JSON'
+complete -c plyfs-dump -l bytes -d 'exact sizes'
+complete -c plyfs-dump -l digest -d 'hash contents'
+complete -c plyfs-dump -l repair -d 'remove left-overs'
+complete -c plyfs-dump -l watch -d 'again and again'
