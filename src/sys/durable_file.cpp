@@ -34,10 +34,13 @@ Status remove_at(BorrowedFd dir, const char* name);
 
 Status remove_content(BorrowedFd directory) {
   std::string names;
-  TRY(read_directory(directory, [&](const RawEntry& entry) {
-    names.append(entry.name, entry.name_size + 1);
+  const Status listed = read_directory(directory, [&](const RawEntry& entry) {
+    names.append(entry.name, entry.name_size).push_back('\0');
     return Visit::kContinue;
-  }));
+  });
+  if (!listed) {
+    return listed.error() == ENOENT ? Status{} : listed;  // somebody else removed it meanwhile
+  }
   for (std::size_t at = 0; at < names.size(); at += std::string_view{&names[at]}.size() + 1) {
     TRY(remove_at(directory, &names[at]));
   }
