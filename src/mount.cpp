@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/server.h"
 #include "copyup/engine.h"
+#include "fill/fill.h"
 #include "fuse/session.h"
 #include "layer/layer_stack.h"
 #include "layer/upper_abilities.h"
@@ -300,6 +301,26 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
 
 }  // namespace
 
+namespace {
+
+/// Before the volumes are opened: filling replaces the directory.
+bool fill_volumes(const MountOptions& options, ops::FileSystem& filesystem, Failure& failure) {
+  const fill::FillIds ids{IdMap{options.ids.uids, options.ids.squash_uid},
+                          IdMap{options.ids.gids, options.ids.squash_gid}};
+  for (const VolumeMount& volume : options.volumes) {
+    const Status filled = volume.fill ? fill::fill_volume(filesystem, volume, ids) : Status{};
+    if (!filled) {
+      failure =
+          failure_of("cannot fill volume " + volume.name + " from the image", volume.destination,
+                     filled.error(), "the volume is empty as before; 'nocopy' leaves it so");
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 struct Mount::Parts {
   MountOptions options;
   std::unique_ptr<ops::FileSystem> filesystem;
@@ -322,6 +343,9 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   Builder builder{options, failure};
   parts->filesystem = builder.build();
   if (!parts->filesystem) {
+    return nullptr;
+  }
+  if (!fill_volumes(options, *parts->filesystem, failure)) {
     return nullptr;
   }
   if (!options.volumes.empty()) {

@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 #include "config/validate.h"
 #include "plyfs/mount.h"
 #include "store/attachment.h"
+#include "store/commands.h"
 #include "sys/creds.h"
 #include "sys/daemon.h"
 #include "sys/host_check.h"
@@ -65,19 +67,21 @@ int fail(const Failure& failure) {
 
 /// In the daemon, or in the foreground: everything from opening the layers to the umount.
 int serve(plyfs::MountOptions options, Daemon daemon) {
+  std::optional<plyfs::store::Attachment> attachment{std::in_place};
   const auto fail_start = [&](const Failure& failure) {
+    attachment.reset();  // before anybody is told: they may try again at once
     return daemon.fail(failure.what, failure.exit_code) ? failure.exit_code : fail(failure);
   };
   catch_signals();
   Failure failure;
-  plyfs::store::Attachment attachment;
-  if (const auto refused = attachment.resolve(options)) {
+  if (const auto refused = attachment->resolve(options)) {
     return fail_start(*refused);
   }
   const std::unique_ptr<Mount> mount = Mount::make(options, failure);
   if (!mount) {
     return fail_start(failure);
   }
+  attachment->settle(options);
   // The layers are open; only a mountpoint that could not be made absolute still needs the
   // directory of the call.
   if (options.mountpoint.starts_with('/')) {
@@ -158,8 +162,15 @@ int check(const CommandLine& line) {
 }
 
 int umount(const CommandLine& line) {
-  const auto failure = plyfs::config::umount(line.target, line.unmount_mode, this_host());
-  return failure ? fail(*failure) : 0;
+  const std::string mountpoint = plyfs::store::mountpoint_of(line.target);
+  const auto failure = plyfs::config::umount(mountpoint, line.unmount_mode, this_host());
+  if (failure) {
+    return fail(*failure);
+  }
+  if (line.unmount_mode == plyfs::sys::UnmountMode::kNow) {
+    plyfs::store::wait_for_end(mountpoint);
+  }
+  return 0;
 }
 
 plyfs::config::Surroundings surroundings() {
@@ -178,6 +189,9 @@ plyfs::config::Surroundings surroundings() {
 int run(std::span<const char* const> arguments) {
   if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
     return *exit_code;
+  }
+  if (const auto done = plyfs::store::run_command(arguments)) {
+    return *done;
   }
   const CommandLine line = plyfs::config::parse_command_line(arguments, surroundings());
   for (const std::string& warning : line.warnings) {

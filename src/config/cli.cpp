@@ -16,7 +16,9 @@ constexpr std::string_view kHelp = R"(plyfs: a copy-on-write union of directorie
 
 Usage:
   plyfs mount [OPTIONS] MOUNTPOINT     mount a stack of layers
-  plyfs umount [--lazy] MOUNTPOINT     unmount it
+  plyfs umount [--lazy] MOUNT          unmount it, by its mountpoint or name
+  plyfs ls | inspect MOUNT | rm NAME   the records of named mounts
+  plyfs volume COMMAND                 create, list, inspect, remove volumes
   plyfs check [OPTIONS] [MOUNTPOINT]   tell what works on this machine, with remedies
   plyfs diff STACK                     what the upper layer changes: A, C and D lines
   plyfs commit STACK TARGET            the upper as a layer: a directory or an OCI layer tar
@@ -38,6 +40,8 @@ constexpr std::string_view kMountFooter = R"(Examples:
   plyfs mount --lower /layers/top --lower /layers/base --upper up merged
   plyfs mount --lower /layers/base merged             read-only: there is no upper
   plyfs mount --lower / --upper up -o volatile,index=off merged
+  plyfs mount --name web --lower image --upper up -v "$PWD/site:/srv:ro" -v logs:/var/log merged
+  plyfs mount --name w2 --lower image --upper u2 --volumes-from web:ro merged2
 
 Words of -o:
   lowerdir=A:B[::DATA]  lowerdir+=A  datadir+=A  upperdir=U  workdir=W  ro  rw
@@ -46,6 +50,7 @@ Words of -o:
   fsync=auto|strict|volatile  volatile  writeback=on|off  threads=N  timeout=SECONDS
   noacl  noxattrs  uidmapping=C:H:N  gidmapping=C:H:N  squash_to_root
   squash_to_uid=N  squash_to_gid=N  fsname=NAME  subtype=NAME
+  volume=VOLUME  volumes-from=NAME[:ro]  strict-volumes  volume_mode=auto|fuse|bind
   allow_other  allow_root  [no]suid  [no]dev  [no]exec  noatime  auto_unmount
 A comma or a colon inside a path is written \, or \: )";
 
@@ -57,7 +62,7 @@ Words of -o that are not known are reported and ignored in this form.)";
 
 // Commands whose place is kept; each comes with its own issue.
 constexpr auto kLaterCommands =
-    std::to_array<std::string_view>({"volume", "ls", "inspect", "rm", "run"});
+    std::to_array<std::string_view>({"run"});
 
 constexpr auto kCompatibleNames = std::to_array<std::string_view>(
     {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});
@@ -131,7 +136,7 @@ CommandLine parse_umount(std::span<const char* const> arguments) {
   bool lazy = false;
   CLI::App app{"Unmount; the daemon ends by itself.", "plyfs umount"};
   app.add_flag("-l,--lazy", lazy, "detach now, end when nothing uses it any more");
-  app.add_option("MOUNTPOINT", line.target, "where it is mounted")->required();
+  app.add_option("MOUNTPOINT", line.target, "where it is mounted, or its name")->required();
   app.footer("Examples:\n  plyfs umount merged\n  plyfs umount --lazy merged");
   if (auto settled = run_parser(app, arguments, "plyfs umount")) {
     return *std::move(settled);

@@ -19,6 +19,7 @@ MAY_INCLUDE = {
     "fuse": ["base", "ops", "volume"],  # translates libfuse to verbs; must not reach around them
     "config": ["base", "sys"],  # text to options; sys for probing the machine
     "dump": ["base", "layer", "merge"],  # prints stacks; never through ops, which may change them
+    "fill": ["base", "sys", "ops"],  # from the merged tree into a volume, before the mount answers
     "store": ["base", "sys", "config"],  # volumes and named mounts on the host
     # Trees written elsewhere: changes, tars, directories. Reads like dump, writes by layer's door.
     "image": ["base", "sys", "layer", "merge", "copyup", "dump"],
@@ -120,7 +121,7 @@ CONFINED_CALLS = [
         ),
         # The composition root makes the work directory, which layer then takes over.
         # A volume has no layers: there it is the host's own names that change.
-        SYSTEM_CALL_HOME + ["src/layer/", "src/volume/", *COMPOSITION_ROOT],
+        SYSTEM_CALL_HOME + ["src/layer/", "src/volume/", "src/fill/", *COMPOSITION_ROOT],
         "names, new objects and xattrs of the upper are changed in src/layer/",
     ),
 ]

@@ -500,7 +500,6 @@ TEST_CASE("wrong usage exits with 1 and one line", "[config][cli]") {
            {"plyfs", "mount", "--config", "x", "m"},
            {"plyfs", "mount", "--save", "x", "--lower", "a", "m"},
            {"plyfs", "umount"},
-           {"plyfs", "volume", "ls"},
            {"plyfs", "run", "--", "sh"},
            {"fuse-overlayfs", "a", "b", "c", "-o", "lowerdir=x"}}) {
     const CommandLine line = command(arguments);

@@ -1,0 +1,145 @@
+#include "store/home.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <system_error>
+
+#include "config/failure_text.h"
+#include "sys/creds.h"
+#include "sys/durable_file.h"
+
+namespace plyfs::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Others may pass through to a volume whose path they know, as in docker's store; not look around.
+constexpr fs::perms kPassThrough =
+    fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec;
+
+const char* set_variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : nullptr;
+}
+
+std::error_code make_private(const std::string& path) {
+  std::error_code error;
+  if (fs::create_directories(path, error)) {
+    const bool root = sys::current_privileges().euid == 0;
+    fs::permissions(path, root ? kPassThrough : fs::perms::owner_all, error);
+  }
+  return error;
+}
+
+void remove_left_overs(const std::string& directory) {
+  for (const std::string& name : names_in(directory, Hidden::kYes)) {
+    if (name.starts_with(".new-") || name.starts_with(".trash-")) {
+      (void)sys::remove_tree(directory + "/" + name);  // the next one tries again
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<Failure> Home::find(Home& home) {
+  if (const char* const given = set_variable("PLYFS_HOME")) {
+    home.path_ = given;
+    if (!home.path_.starts_with('/')) {
+      return config::usage_failure(
+          {"cannot use the volume store", given, Errno{EINVAL}, "PLYFS_HOME is an absolute path"});
+    }
+  } else if (sys::current_privileges().euid == 0) {
+    home.path_ = "/var/lib/plyfs";
+  } else if (const char* const data = set_variable("XDG_DATA_HOME")) {
+    home.path_ = std::string{data} + "/plyfs";
+  } else if (const char* const user = set_variable("HOME")) {
+    home.path_ = std::string{user} + "/.local/share/plyfs";
+  } else {
+    return config::system_failure({"cannot find the volume store", "PLYFS_HOME", Errno{ENOENT},
+                                   "set PLYFS_HOME or HOME to a directory of yours"});
+  }
+  return std::nullopt;
+}
+
+std::optional<Failure> Home::lock(sys::UniqueFd& held) const {
+  for (const std::string& path : {path_, volumes(), mounts()}) {
+    if (const std::error_code error = make_private(path)) {
+      return config::system_failure({"cannot make the volume store", path, Errno{error.value()},
+                                     "set PLYFS_HOME to a directory of yours"});
+    }
+  }
+  auto file = sys::open_lock_file(path_ + "/lock");
+  const Status locked =
+      file ? sys::lock_file(file->borrow(), sys::LockKind::kExclusive, sys::LockWait::kYes)
+           : Status{file.error()};
+  if (!locked) {
+    return config::system_failure({"cannot lock the volume store", path_, locked.error(),
+                                   "make it writable for you, or set PLYFS_HOME"});
+  }
+  remove_left_overs(volumes());
+  remove_left_overs(mounts());
+  held = *std::move(file);
+  return std::nullopt;
+}
+
+Result<std::string> Home::discard(const std::string& path) const {
+  const std::string trash = path.substr(0, path.rfind('/')) + "/.trash-" + TRY(sys::random_hex(8));
+  std::error_code error;
+  fs::rename(path, trash, error);
+  if (error) {
+    return Errno{error.value()};
+  }
+  return trash;
+}
+
+std::vector<std::string> names_in(const std::string& directory, Hidden hidden) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it{directory, error}; !error && it != fs::directory_iterator{};
+       it.increment(error)) {
+    std::string name = it->path().filename().string();
+    if (hidden == Hidden::kYes || !name.starts_with('.')) {
+      names.push_back(std::move(name));
+    }
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<Json> read_json(const std::string& path) {
+  const std::string text = TRY(sys::read_file(path));
+  Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded() || !json.is_object()) {
+    return Errno{EPROTO};
+  }
+  return json;
+}
+
+Status write_json(const std::string& path, const Json& json) {
+  std::string text;
+  try {
+    text = json.dump(2);
+  } catch (const Json::exception&) {
+    return Errno{EILSEQ};
+  }
+  return sys::write_durably(path, text + "\n");
+}
+
+std::string printed(const Json& json) {
+  return json.dump(4, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string timestamp() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  char text[32];
+  if (gmtime_r(&now, &utc) == nullptr ||
+      std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+    return {};
+  }
+  return text;
+}
+
+}  // namespace plyfs::store

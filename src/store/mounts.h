@@ -1,0 +1,44 @@
+// The records of mounts: named ones, and those without a name that use managed volumes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plyfs/options.h"
+#include "plyfs/result.h"
+#include "store/home.h"
+
+namespace plyfs::store {
+
+struct MountRecord {
+  std::string key;   ///< the name of its directory; begins with a dot when the mount has none
+  std::string name;  ///< empty: none
+  std::string mountpoint;
+  int pid = 0;
+  std::string started;
+  std::vector<std::string> lowers;
+  std::string upper;
+  std::string work;
+  std::vector<VolumeMount> volumes;
+  std::vector<std::string> volumes_from;
+  bool live = false;  ///< its daemon holds the record's lock
+
+  [[nodiscard]] bool uses(const std::string& volume) const;
+  /// For messages: "web at /merged", "/merged".
+  [[nodiscard]] std::string shown() const;
+};
+
+/// ENOENT, EPROTO.
+Result<MountRecord> read_mount(const Home& home, const std::string& key);
+Status write_mount(const Home& home, const MountRecord& record);
+
+/// All records, sorted. Records without a name whose daemon died are removed on the way.
+/// Needs the store's lock, so that nobody is taken for dead who is only just starting.
+std::vector<MountRecord> list_mounts(const Home& home);
+
+/// docker's keys of one volume in `Mounts`.
+Json mount_entry(const VolumeMount& volume);
+Json inspected(const MountRecord& record);
+
+}  // namespace plyfs::store

@@ -1,0 +1,42 @@
+// Small files that survive a crash whole, and locks that end with their process.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "plyfs/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::sys {
+
+enum class LockKind : unsigned char { kShared, kExclusive };
+enum class LockWait : unsigned char { kNo, kYes };
+
+/// Opens (creating it, 0600) a file that is there to be locked.
+Result<UniqueFd> open_lock_file(const std::string& path);
+/// flock(2). EWOULDBLOCK with LockWait::kNo when another has it.
+Status lock_file(BorrowedFd file, LockKind kind, LockWait wait);
+
+/// Writes `path` aside, syncs it, renames it over and syncs the directory: readers see the old
+/// content or the new.
+Status write_durably(const std::string& path, std::string_view content);
+/// The whole file; EFBIG above 16 MiB.
+Result<std::string> read_file(const std::string& path);
+Status sync_directory(const std::string& path);
+/// syncfs(2): everything written so far to the filesystem of `file`.
+Status sync_filesystem(BorrowedFd file);
+
+/// Removes a tree, also where modes of our own directories shut us out. Links are not followed.
+/// What is not there is not missed.
+Status remove_tree(const std::string& path);
+
+/// `bytes` random bytes in hexadecimal.
+Result<std::string> random_hex(std::size_t bytes);
+int process_id();
+
+/// The host path of `relative` inside `root`: links are followed, and none leads out of it.
+/// Errors: ENOENT, EXDEV for what leaves it.
+Result<std::string> path_inside(const std::string& root, const std::string& relative);
+
+}  // namespace plyfs::sys
