@@ -11,6 +11,7 @@
 #include "sys/layer_root.h"
 #include "sys/mount_tree.h"
 #include "sys/object_stat.h"
+#include "sys/object_xattr.h"
 #include "sys/open.h"
 
 namespace plyfs {
@@ -223,6 +224,9 @@ bool MountVolumes::open_sources(const Surroundings& around, Failure& failure) {
                   "check what it lies on");
     }
     volume.type = stat->type();
+    const auto acl =
+        sys::get_xattr_raw({opened->borrow(), ""}, "system.posix_acl_access", nullptr, 0);
+    acl_ = acl_ || acl || acl.error() == ENODATA;
     const auto absolute = sys::absolute_path(asked.source);
     if (around.mountpoint_fd.valid() && absolute) {
       const auto inside = sys::components_below(around.mountpoint_fd, *absolute);

@@ -37,6 +37,8 @@ class MountVolumes {
   /// Our connection serves what others change.
   [[nodiscard]] bool live() const { return report_.mode == VolumeMode::kFuse; }
   [[nodiscard]] bool any_writable() const;
+  /// One of the served volumes can hold POSIX ACLs.
+  [[nodiscard]] bool acl() const { return acl_; }
   /// Places of bind mounts below the mountpoint, in their order, each ended by NUL. Empty
   /// otherwise.
   [[nodiscard]] std::string bound_places() const;
@@ -66,6 +68,7 @@ class MountVolumes {
 
   const MountOptions options_;
   VolumeReport report_;
+  bool acl_ = false;
   std::string mountpoint_;
   std::vector<Volume> volumes_;
   std::unique_ptr<volume::VolumeTree> tree_;

@@ -8,7 +8,9 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
+#include <random>
 #include <thread>
 
 #include "attributes.h"
@@ -234,13 +236,13 @@ std::string line_of(std::size_t writer, int number) {
   return line + "\n";
 }
 
-TEST_CASE("appends from all sides at once lose no line", "[volume][coherence]") {
+TEST_CASE("appends from all sides at once lose no line", "[volume][coherence][stress]") {
   on(volume_modes(), [](const System& system) {
     constexpr int kLines = 300;
     const HostDirectory host({file("log")});
     Stack a = Stack{}.lower({dir("v")}).upper();
     Stack b = Stack{}.lower({dir("w")}).upper();
-    a.mount(system, volume(host(), "/v"));
+    a.mount(system, volume(host(), "/v") + ",threads=4");
     b.mount(system, volume(host(), "/w"));
     const std::array<std::string, 4> paths = {host("log"), a("v/log"), a("v/log"), b("w/log")};
     std::vector<std::thread> writers;
@@ -277,6 +279,125 @@ TEST_CASE("appends from all sides at once lose no line", "[volume][coherence]") 
     }
     CHECK(broken == "");
     CHECK(next == std::array<int, 4>{kLines, kLines, kLines, kLines});
+  });
+}
+
+/// Owns some names in directories that all share; changes them through one mount or the host, and
+/// looks at once through another.
+class Sharer {
+ public:
+  Sharer(std::vector<std::string> roots, unsigned number)
+      : roots_(std::move(roots)), number_(number), random_(number + 1) {}
+
+  /// Empty, or what went wrong first.
+  std::string work() {
+    constexpr int kSteps = 250;
+    for (int step = 0; step < kSteps; ++step) {
+      const std::string name = any_name();
+      const std::string changed = change(name);
+      const std::string& root = any_root();
+      const std::string seen = content(root + "/" + name);
+      const auto known = model_.find(name);
+      const std::string expected = known == model_.end() ? "<ENOENT>" : known->second;
+      if (!changed.empty() || seen != expected) {
+        return "step " + std::to_string(step) + " " + name + ": " + changed + " seen in " + root +
+               ": " + seen + " instead of " + expected;
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] const std::map<std::string, std::string>& model() const { return model_; }
+
+ private:
+  unsigned below(unsigned limit) { return static_cast<unsigned>(random_() % limit); }
+  const std::string& any_root() { return roots_[below(static_cast<unsigned>(roots_.size()))]; }
+  std::string any_name() {
+    return "d" + std::to_string(below(2)) + "/" + std::to_string(number_) + "-" +
+           std::to_string(below(4));
+  }
+
+  std::string change(const std::string& name) {
+    const std::string path = any_root() + "/" + name;
+    const auto known = model_.find(name);
+    const bool is_there = known != model_.end();
+    const std::string text(below(6000) + 1, static_cast<char>('a' + below(26)));
+    std::string result;
+    switch (below(6)) {
+      case 0:
+      case 1:
+        result = call::create(path, text);
+        model_.try_emplace(name, text);
+        return result == (is_there ? "EEXIST" : "ok") ? "" : "create " + result;
+      case 2:
+        result = call::append(path, text);
+        if (is_there) {
+          model_[name] += text;
+        }
+        break;
+      case 3:
+        result = call::overwrite(path, text);
+        if (is_there) {
+          model_[name] = text;
+        }
+        break;
+      case 4:
+        result = call::unlink(path);
+        model_.erase(name);
+        break;
+      default: {
+        const std::string& root = any_root();
+        const std::string to = any_name();
+        result = call::rename(root + "/" + name, root + "/" + to);
+        if (is_there && to != name) {
+          model_[to] = known->second;
+          model_.erase(name);
+        }
+        break;
+      }
+    }
+    return result == (is_there ? "ok" : "ENOENT") ? "" : "change " + result;
+  }
+
+  std::vector<std::string> roots_;
+  unsigned number_;
+  std::mt19937 random_;
+  std::map<std::string, std::string> model_;
+};
+
+TEST_CASE("two mounts and the host change one volume at once", "[volume][coherence][stress]") {
+  on(volume_modes(), [](const System& system) {
+    const HostDirectory host({dir("d0"), dir("d1")});
+    Stack a = Stack{}.lower({dir("v")}).upper();
+    Stack b = Stack{}.lower({dir("x")}).upper();
+    a.mount(system, volume(host(), "/v") + ",threads=4");
+    b.mount(system, volume(host(), "/w"));
+    std::vector<Sharer> sharers;
+    for (unsigned number = 0; number < 4; ++number) {
+      sharers.emplace_back(std::vector<std::string>{host(), a("v"), b("w")}, number);
+    }
+    std::vector<std::string> complaints(sharers.size());
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < sharers.size(); ++i) {
+      threads.emplace_back([&, i] { complaints[i] = sharers[i].work(); });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    for (const std::string& complaint : complaints) {
+      CHECK(complaint.empty());
+    }
+    for (const std::string& root : {host(), a("v"), b("w")}) {
+      std::size_t names = 0;
+      for (const Sharer& sharer : sharers) {
+        for (const auto& [name, text] : sharer.model()) {
+          INFO(root << "/" << name);
+          CHECK((content(root + "/" + name) == text));
+          ++names;
+        }
+      }
+      CHECK(names_in(root + "/d0").size() + names_in(root + "/d1").size() == names);
+    }
   });
 }
 
