@@ -55,11 +55,17 @@ std::uint64_t walk(DIR* directory, Visit visit) {  // NOLINT(misc-no-recursion):
       continue;
     }
     ++seen;
-    struct stat attributes = {};
-    checked(::fstatat(fd, entry->d_name, &attributes, AT_SYMLINK_NOFOLLOW), "lstat");
-    if (S_ISDIR(attributes.st_mode)) {
+    // Who only reads need not ask for attributes, as the listing tells the type. That would be
+    // other work: FUSE forgets the access time at a read, and then has to ask for it.
+    unsigned char type = entry->d_type;
+    if (visit == Visit::kStat || type == DT_UNKNOWN) {
+      struct stat attributes = {};
+      checked(::fstatat(fd, entry->d_name, &attributes, AT_SYMLINK_NOFOLLOW), "lstat");
+      type = static_cast<unsigned char>(IFTODT(attributes.st_mode));
+    }
+    if (type == DT_DIR) {
       seen += walk(open_directory(fd, entry->d_name).get(), visit);
-    } else if (visit == Visit::kRead && S_ISREG(attributes.st_mode)) {
+    } else if (visit == Visit::kRead && type == DT_REG) {
       read_file(fd, entry->d_name);
     }
   }
@@ -105,10 +111,12 @@ std::uint64_t walk(const std::string& directory, Visit visit) {
 std::uint64_t count_entries(const std::string& directory) {
   const DirectoryStream stream = open_directory(AT_FDCWD, directory.c_str());
   std::uint64_t entries = 0;
-  while (::readdir(stream.get()) != nullptr) {
-    ++entries;
+  // Not every filesystem lists . and ..
+  while (const dirent* const entry = ::readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    entries += name == "." || name == ".." ? 0U : 1U;
   }
-  return entries - 2;
+  return entries;
 }
 
 }  // namespace plyfs::bench

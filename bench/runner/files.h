@@ -30,7 +30,7 @@ class OpenFile {
 
 enum class Visit { kStat, kRead };
 
-/// lstat of all below the directory, with or without reading the files; returns how many entries.
+/// Visits all below the directory: lstat of each, or reading the files. Returns how many entries.
 std::uint64_t walk(const std::string& directory, Visit visit);
 
 /// Only readdir.

@@ -160,9 +160,10 @@ void add_io_workloads(std::vector<Workload>& all, double scale) {
   const std::uint32_t opened = scaled(scale, 2000);
   all.push_back(
       io("open", {.layers = 1, .directories = 20, .files = opened, .bytes = kPage},
-         {{.id = "open-first", .title = "Open for writing, write nothing", .target = 0.05},
+         {{.id = "open-first", .title = "Open for writing, write nothing, on ext4", .target = 0.05},
           {.id = "open-again", .title = "The same files once more"}},
          open_each));
+  all.back().medium = Medium::kExt4;
 
   const std::uint32_t appends = scaled(scale, 10000);
   all.push_back(io("append", {.layers = 1, .directories = 0, .files = 1, .bytes = 64 * kKiB},

@@ -117,7 +117,11 @@ void draw(const Results& results, const std::string& file, const std::string& ba
     throw std::runtime_error("--chart needs gnuplot; on Debian: apt install gnuplot-nox");
   }
   const std::string script = base + ".gnuplot";
-  write_file(script, to_gnuplot(results, fs::absolute(file).string()));
+  const std::string commands = to_gnuplot(results, fs::absolute(file).string());
+  if (commands.empty()) {
+    throw std::runtime_error("--chart shows ratios to overlayfs, and there is no figure of it");
+  }
+  write_file(script, commands);
   run({"gnuplot", script});
   fs::remove(script);
 }

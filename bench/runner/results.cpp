@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -295,8 +296,21 @@ std::string to_json(const Results& results) {
 }
 
 std::string to_gnuplot(const Results& results, const std::string& file) {
-  static const std::array<const char*, 5> kShown = {"plyfs", "plyfs-root", "plyfs-volume",
-                                                    "fuse-overlayfs", "overlayfs-userns"};
+  // gnuplot refuses a column without any value.
+  std::vector<std::string> shown;
+  for (const char* const name :
+       {"plyfs", "plyfs-root", "plyfs-volume", "fuse-overlayfs", "overlayfs-userns"}) {
+    const bool any =
+        std::any_of(results.rows.begin(), results.rows.end(), [&](const RowResult& row) {
+          return !samples_of(row, name).empty() && !samples_of(row, "overlayfs").empty();
+        });
+    if (any) {
+      shown.emplace_back(name);
+    }
+  }
+  if (shown.empty()) {
+    return "";
+  }
   std::ostringstream data;
   std::size_t lines = 0;
   for (const RowResult& row : results.rows) {
@@ -305,7 +319,7 @@ std::string to_gnuplot(const Results& results, const std::string& file) {
       continue;
     }
     data << '"' << row.row.id << '"';
-    for (const char* const name : kShown) {
+    for (const std::string& name : shown) {
       const Samples& samples = samples_of(row, name);
       data << ' ' << (samples.empty() ? "NaN" : formatted("%.4f", median(samples) / base));
     }
@@ -321,9 +335,9 @@ std::string to_gnuplot(const Results& results, const std::string& file) {
          "set style histogram clustered gap 1\nset xtics rotate by -45 noenhanced\nset key outside "
          "noenhanced\nset ylabel 'smaller is better'\n$data << END\n"
       << data.str() << "END\nplot ";
-  for (std::size_t i = 0; i < kShown.size(); ++i) {
+  for (std::size_t i = 0; i < shown.size(); ++i) {
     out << (i == 0 ? "" : ", ") << "$data using " << i + 2 << (i == 0 ? ":xtic(1)" : "")
-        << " title '" << kShown.at(i) << "'";
+        << " title '" << shown.at(i) << "'";
   }
   out << ", 1 notitle with lines lc black\n";
   return out.str();
