@@ -237,6 +237,35 @@ TEST_CASE("a directory marked x still merges", "[lookup]") {
   });
 }
 
+TEST_CASE("a layer that cannot be asked is an error, not a layer without the name", "[lookup]") {
+  on(plyfs_only(), [](const System& system) {
+    if (is_root()) {
+      return skip("needs an ordinary user: root may search every directory");
+    }
+    // What lies in the middle could be a whiteout of d/f, or an opaque mark.
+    Stack stack = Stack{}
+                      .lower({file("d/top", "t"), file("e/f", "other")})
+                      .lower({file("d/f", "middle")})
+                      .lower({file("d/f", "bottom"), file("d/low", "l")})
+                      .upper();
+    stack.mount(system);
+    CHECK(content(stack("d/top")) == "t");
+    REQUIRE(call::chmod(stack.lower_path(1, "d"), 0) == "ok");
+    CHECK(content(stack("d/f")) == "<EACCES>");
+    CHECK(call::stat(stack("d/low")) == "EACCES");
+    CHECK(call::create(stack("d/f")) == "EACCES");
+    CHECK(call::unlink(stack("d/f")) == "EACCES");
+    CHECK(call::rename(stack("e/f"), stack("d/f")) == "EACCES");
+    CHECK(call::rmdir(stack("d")) == "EACCES");
+    CHECK(content(stack("e/f")) == "other");
+    CHECK(content(stack("d/top")) == "t");  // found above: the layer is not asked
+    stack.remount();
+    CHECK(call::stat(stack("d")) == "EACCES");  // is it opaque there?
+    CHECK(stack.left_overs() == Picture{});
+    REQUIRE(call::chmod(stack.lower_path(1, "d"), 0755) == "ok");
+  });
+}
+
 TEST_CASE("aufs markers never show, and .wh..opq is the whiteout of .opq", "[lookup]") {
   on(every_plyfs(), [](const System& system) {
     Stack stack = Stack{}

@@ -48,7 +48,7 @@ std::string missing(const System& system);
 /// kills the daemon, so that it ends as a failure.
 template <typename Body>
 void on(const Systems& systems, const Body& body) {
-  constexpr unsigned kHang_s = 240;
+  constexpr unsigned kHang_s = 480;
   for (const System& system : systems) {
     DYNAMIC_SECTION(system.name) {
       const std::string lack = missing(system);

@@ -1,0 +1,76 @@
+// Data is copied whole, and holes stay holes.
+#include "copyup/data_copy.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "catch.h"
+#include "child.h"
+#include "workspace.h"
+
+namespace plyfs::copyup {
+namespace {
+
+std::string content_of(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+struct Pair {
+  test::Workspace space;
+  std::string from_path = space.path("from");
+  std::string to_path = space.path("to");
+  sys::UniqueFd from{::open(from_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  sys::UniqueFd to{::open(to_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  layer::UpperWriter writer{layer::UpperWriter::Rights::kPrivileged};
+
+  void put(const std::string& data, off_t at) {
+    REQUIRE(::pwrite(from.borrow().get(), data.data(), data.size(), at) ==
+            static_cast<ssize_t>(data.size()));
+  }
+  Status copy(std::int64_t size) { return copy_data(writer, from.borrow(), to.borrow(), size); }
+};
+
+TEST_CASE("bytes between, before and behind holes are copied, holes are not", "[copyup]") {
+  Pair files;
+  const off_t size = off_t{8} << 20U;
+  REQUIRE(::ftruncate(files.from.borrow().get(), size) == 0);
+  files.put("in the middle", off_t{3} << 20U);
+  files.put("almost at the end", size - 100'000);
+  REQUIRE(files.copy(size));
+  CHECK((content_of(files.to_path) == content_of(files.from_path)));
+  struct stat from = {};
+  struct stat to = {};
+  REQUIRE(::stat(files.from_path.c_str(), &from) == 0);
+  REQUIRE(::stat(files.to_path.c_str(), &to) == 0);
+  CHECK(to.st_size == size);
+  if (from.st_blocks > 2048) {
+    return test::skip("needs a filesystem with holes");
+  }
+  CHECK(to.st_blocks <= 2048);
+}
+
+TEST_CASE("only as much is copied as is asked for", "[copyup]") {
+  for (const std::int64_t wanted : {0, 1, 4095, 4097, 9999, 10'000}) {
+    Pair files;
+    files.put(std::string(10'000, 'x'), 0);
+    REQUIRE(files.copy(wanted));
+    CAPTURE(wanted);
+    CHECK((content_of(files.to_path) == std::string(static_cast<std::size_t>(wanted), 'x')));
+  }
+}
+
+TEST_CASE("a source that cannot be read is an error", "[copyup]") {
+  Pair files;
+  files.put("x", 0);
+  files.from = sys::UniqueFd{::open(files.from_path.c_str(), O_WRONLY | O_CLOEXEC)};
+  CHECK_FALSE(files.copy(1));
+}
+
+}  // namespace
+}  // namespace plyfs::copyup

@@ -1,0 +1,73 @@
+// The words on disk, and paths that redirects may say.
+#include "layer/format.h"
+
+#include <cerrno>
+
+#include "catch.h"
+#include "merge/listing.h"
+#include "merge/lookup.h"
+
+namespace plyfs {
+namespace {
+
+using layer::NameClass;
+
+TEST_CASE("marks are named as the kernel names them, in both namespaces", "[layer]") {
+  CHECK(std::string(layer::mark_name(XattrNamespace::kTrusted, layer::Mark::kOpaque)) ==
+        "trusted.overlay.opaque");
+  CHECK(std::string(layer::mark_name(XattrNamespace::kUser, layer::Mark::kRedirect)) ==
+        "user.overlay.redirect");
+  CHECK(std::string(layer::mark_name(XattrNamespace::kUser, layer::Mark::kMetacopy)) ==
+        "user.overlay.metacopy");
+}
+
+TEST_CASE("what users store under overlay names is escaped, and can never be a mark", "[layer]") {
+  for (const char* name : {"trusted.overlay.opaque", "user.overlay.opaque", "user.overlay.anything",
+                           "user.fuseoverlayfs.opaque", "user.overlay.overlay.opaque"}) {
+    CAPTURE(name);
+    const std::string stored = layer::stored_name(name);
+    CHECK(layer::classify_stored(name) != NameClass::kPlain);
+    CHECK(stored != name);
+    CHECK(layer::classify_stored(stored) == NameClass::kEscaped);
+    CHECK(layer::shown_name(stored) == name);
+  }
+  for (const char* name : {"user.overlays", "user.overlay", "security.capability", "user.x"}) {
+    CAPTURE(name);
+    CHECK(layer::classify_stored(name) == NameClass::kPlain);
+    CHECK(layer::stored_name(name) == name);
+  }
+  CHECK(layer::classify_stored("trusted.overlay.redirect") == NameClass::kPrivate);
+}
+
+TEST_CASE("aufs names: whiteouts, and aufs's own files", "[layer]") {
+  CHECK(layer::aufs_whiteout_name("a") == ".wh.a");
+  CHECK(layer::is_aufs_name(".wh.a"));
+  CHECK(layer::is_aufs_name(layer::kAufsOpaqueName));
+  CHECK_FALSE(layer::is_aufs_name(".wha"));
+  CHECK(layer::is_aufs_internal(".wh..wh.plnk"));
+  CHECK(layer::is_aufs_internal(".wh."));
+  CHECK_FALSE(layer::is_aufs_internal(".wh..opq"));  // the whiteout of ".opq"
+}
+
+TEST_CASE("a redirect is split into names, and can never climb", "[merge]") {
+  const auto path = merge::split_absolute("/a/b c/.d");
+  REQUIRE(path);
+  CHECK(*path == std::vector<std::string>{"a", "b c", ".d"});
+  for (const char* bad : {"", "a", "a/b", "/..", "/a/../b", "/.", "/a/.", "//", "/a//b", "/a/"}) {
+    CAPTURE(bad);
+    const auto split = merge::split_absolute(bad);
+    CHECK((!split && split.error() == EINVAL));
+  }
+}
+
+TEST_CASE("a name's place in a directory is its hash: constant, and behind . and ..", "[merge]") {
+  CHECK(merge::offset_of_name("a") == merge::offset_of_name("a"));
+  CHECK(merge::offset_of_name("a") != merge::offset_of_name("b"));
+  for (const char* name : {"", "a", "\xff", "a longer name than most others"}) {
+    CHECK(merge::offset_of_name(name) >= merge::Listing::kFirstOffset);
+    CHECK(merge::offset_of_name(name) <= std::uint64_t{INT64_MAX});  // off_t is signed
+  }
+}
+
+}  // namespace
+}  // namespace plyfs
