@@ -61,8 +61,7 @@ constexpr std::string_view kCompatibleFooter = R"(Examples:
 Words of -o that are not known are reported and ignored in this form.)";
 
 // Commands whose place is kept; each comes with its own issue.
-constexpr auto kLaterCommands =
-    std::to_array<std::string_view>({"run"});
+constexpr auto kLaterCommands = std::to_array<std::string_view>({"run"});
 
 constexpr auto kCompatibleNames = std::to_array<std::string_view>(
     {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});

@@ -10,6 +10,7 @@
 #include "config/failure_text.h"
 #include "store/volumes.h"
 #include "sys/durable_file.h"
+#include "sys/process_facts.h"
 
 namespace plyfs::store {
 namespace {

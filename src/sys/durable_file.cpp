@@ -146,10 +146,6 @@ Status sync_directory(const std::string& path) {
   return sync_all(directory.borrow());
 }
 
-Status sync_filesystem(BorrowedFd file) {
-  return ::syncfs(file.get()) == 0 ? Status{} : Status{Errno{errno}};
-}
-
 Status remove_tree(const std::string& path) {
   const UniqueFd parent{::open(parent_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!parent.valid()) {
@@ -171,8 +167,6 @@ Result<std::string> random_hex(std::size_t bytes) {
   }
   return text;
 }
-
-int process_id() { return ::getpid(); }
 
 Result<std::string> path_inside(const std::string& root, const std::string& relative) {
   const UniqueFd start{::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};

@@ -24,8 +24,6 @@ Status write_durably(const std::string& path, std::string_view content);
 /// The whole file; EFBIG above 16 MiB.
 Result<std::string> read_file(const std::string& path);
 Status sync_directory(const std::string& path);
-/// syncfs(2): everything written so far to the filesystem of `file`.
-Status sync_filesystem(BorrowedFd file);
 
 /// Removes a tree, also where modes of our own directories shut us out. Links are not followed.
 /// What is not there is not missed.
@@ -33,7 +31,6 @@ Status remove_tree(const std::string& path);
 
 /// `bytes` random bytes in hexadecimal.
 Result<std::string> random_hex(std::size_t bytes);
-int process_id();
 
 /// The host path of `relative` inside `root`: links are followed, and none leads out of it.
 /// Errors: ENOENT, EXDEV for what leaves it.
