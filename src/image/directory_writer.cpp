@@ -89,7 +89,8 @@ class DirectoryWriter final : public TreeWriter {
     if (format_ == LayerFormat::kAufs) {
       return make_empty(directory, layer::aufs_whiteout_name(name));
     }
-    return writer_.make_node(directory, name.c_str(), kTypeChar, 0);
+    TRY(writer_.make_node(directory, name.c_str(), kTypeChar, 0));
+    return clear_times({directory, name.c_str()});
   }
 
   Status add_opaque(const std::string& directory) override {
@@ -131,7 +132,12 @@ class DirectoryWriter final : public TreeWriter {
 
   Status make_empty(sys::BorrowedFd directory, const std::string& name) {
     (void)TRY(writer_.create_file(directory, name.c_str(), 0444));
-    return {};
+    return clear_times({directory, name.c_str()});
+  }
+
+  /// A mark says that it is there and nothing else: the same layer gives the same tree again.
+  Status clear_times(sys::ObjectRef mark) {
+    return writer_.change_times(mark, exactly({0, 0}), exactly({0, 0}));
   }
 
   Status make(const View& view, const Object& object, sys::BorrowedFd directory, const char* name) {
