@@ -13,7 +13,7 @@ struct Settings {
   std::vector<std::string> systems;    ///< names; empty: all
   std::vector<std::string> workloads;  ///< names; empty: those of When::kDefault
   std::vector<System> more_systems;
-  unsigned rounds = 5;
+  unsigned rounds = 3;
   double scale = 1;
   double budget_s = 0;   ///< no workload is begun after it; 0: no end
   double limit_s = 120;  ///< of one workload on one system
