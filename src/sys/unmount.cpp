@@ -80,7 +80,10 @@ Result<int> exit_code_of(pid_t child) {
 
 Result<std::optional<MountedHere>> find_mount(const std::string& path) {
   std::array<char, PATH_MAX> resolved{};
-  if (::realpath(path.c_str(), resolved.data()) == nullptr) {
+  // A slash at the end would ask the root of the mount what it is: ENOTCONN where its daemon died.
+  const std::size_t end = path.find_last_not_of('/');
+  const std::string bare = end == std::string::npos ? path : path.substr(0, end + 1);
+  if (::realpath(bare.c_str(), resolved.data()) == nullptr) {
     return Errno{errno};
   }
   std::ifstream mounts("/proc/self/mountinfo");
