@@ -86,7 +86,8 @@ void inspect(char* message, std::size_t size) {
           (body_of<fuse_write_in>(message, size).write_flags & FUSE_WRITE_CACHE) != 0;
       break;
     case FUSE_SETATTR: {
-      const std::uint32_t valid = body_of<fuse_setattr_in>(message, size).valid & ~FATTR_FH;
+      const std::uint32_t valid =
+          body_of<fuse_setattr_in>(message, size).valid & ~std::uint32_t{FATTR_FH};
       raw.kill_suid_sgid = (valid & FATTR_KILL_SUIDGID) != 0;
       raw.times_of_cache = valid == (FATTR_MTIME | FATTR_CTIME);
       break;
