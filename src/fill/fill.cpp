@@ -25,25 +25,14 @@ constexpr std::size_t kPiece_bytes = std::size_t{1} << 20;
 constexpr int kMostLinks = 40;
 constexpr std::string_view kStagePrefix = "_fill-";
 
-/// A looked-up object, and the lookup that is to be given back.
+/// A looked-up object. Its reference is given back with it.
 class Found {
  public:
-  Found(ops::FileSystem& fs, ops::Entry entry) : fs_(&fs), entry_(std::move(entry)) {}
-  Found(Found&& other) noexcept
-      : fs_(std::exchange(other.fs_, nullptr)), entry_(std::move(other.entry_)) {}
-  Found& operator=(Found&&) = delete;
-  Found(const Found&) = delete;
-  Found& operator=(const Found&) = delete;
-  ~Found() {
-    if (fs_ != nullptr) {
-      fs_->forget(*entry_.node, 1);
-    }
-  }
+  explicit Found(ops::Entry entry) : entry_(std::move(entry)) {}
   [[nodiscard]] node::Node& node() const { return *entry_.node; }
   [[nodiscard]] const FileStat& stat() const { return entry_.stat; }
 
  private:
-  ops::FileSystem* fs_;
   ops::Entry entry_;
 };
 
@@ -111,7 +100,7 @@ Result<std::vector<Found>> walk(ops::FileSystem& fs, std::string_view path) {
     if (!at.is_directory()) {
       return Errno{ENOTDIR};
     }
-    Found found{fs, TRY(fs.lookup(at, name.c_str()))};
+    Found found{TRY(fs.lookup(at, name.c_str()))};
     if (!found.stat().is_symlink()) {
       way.push_back(std::move(found));
       continue;
@@ -140,7 +129,7 @@ class Copier {
       if (!entry) {
         return entry.error();
       }
-      TRY(copy(Found{fs_, *std::move(entry)}, to, name.c_str(),
+      TRY(copy(Found{*std::move(entry)}, to, name.c_str(),
                path.empty() ? name : path + "/" + name));
     }
     return copy_attributes(from, {to, ""});
