@@ -325,6 +325,8 @@ TEST_CASE("directories moved while others work in them lose nothing", "[stress][
     stack.mount(system);
     std::atomic<int> made = 0;
     std::atomic<bool> stop = false;
+    File inside(stack("a/b"), O_RDONLY | O_DIRECTORY);  // before it moves
+    REQUIRE(inside.fd() >= 0);
     std::thread mover([&] {
       for (int round = 0; round < 150; ++round) {
         (void)call::rename(stack("a/b"), stack("c/b"));
@@ -332,7 +334,6 @@ TEST_CASE("directories moved while others work in them lose nothing", "[stress][
       }
       stop = true;
     });
-    File inside(stack("a/b"), O_RDONLY | O_DIRECTORY);
     std::string wrong;
     while (!stop && wrong.empty() && made < 3000) {
       const std::string name = "n" + std::to_string(made);
