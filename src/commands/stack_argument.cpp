@@ -1,9 +1,9 @@
 #include "commands/stack_argument.h"
 
-#include "base/text.h"
 #include "config/failure_text.h"
 #include "config/options_parser.h"
 #include "control/client.h"
+#include "control/description.h"
 #include "sys/file_io.h"
 #include "sys/open.h"
 
@@ -11,36 +11,6 @@ namespace plyfs::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string text_of(const Json& json, const char* member) {
-  const auto found = json.find(member);
-  return found != json.end() && found->is_string() ? unescaped(found->get<std::string>())
-                                                   : std::string{};
-}
-
-/// What a daemon says of its stack, as options. It is a process of ours, but what it says is text.
-MountOptions options_of(const Json& described) {
-  MountOptions options;
-  options.mountpoint = text_of(described, "mountpoint");
-  for (const Json& layer : described.value("layers", Json::array())) {
-    const std::string role = text_of(layer, "role");
-    if (role == "upper") {
-      options.upper = text_of(layer, "directory");
-    } else {
-      options.lowers.push_back({text_of(layer, "directory"), role == "data-only"});
-    }
-  }
-  for (const Json& volume : described.value("volumes", Json::array())) {
-    VolumeMount mounted;
-    mounted.source = text_of(volume, "source");
-    mounted.destination = text_of(volume, "destination");
-    options.volumes.push_back(std::move(mounted));
-  }
-  if (const std::string work = text_of(described, "work"); !work.empty()) {
-    options.work = work;
-  }
-  return options;
-}
 
 }  // namespace
 
@@ -50,8 +20,8 @@ std::optional<Json> ask_mount(const std::string& target, const std::string& requ
   if (!answer && answer.error() == ENOENT) {
     // Not a mount point; is it the name of one?
     for (Json& described : control::ask_all("describe")) {
-      if (!target.empty() && text_of(described, "name") == target) {
-        answer = control::ask(text_of(described, "mountpoint"), request);
+      if (!target.empty() && control::text_member(described, "name") == target) {
+        answer = control::ask(control::text_member(described, "mountpoint"), request);
       }
     }
   }
@@ -87,7 +57,7 @@ std::optional<MountOptions> resolve_stack(const StackWords& words, Failure& fail
     if (!described) {
       return std::nullopt;
     }
-    MountOptions mounted = options_of(*described);
+    MountOptions mounted = control::described_options(*described);
     // What the kernel holds back is written first: the layers are to show what the mount shows.
     if (const auto root =
             sys::open_listing({sys::BorrowedFd{-100 /* AT_FDCWD */}, mounted.mountpoint.c_str()})) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/text.h"
 #include "control/directories.h"
+#include "control/protocol.h"
 #include "sys/fuse_device.h"
 #include "sys/local_socket.h"
 
@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::size_t kMostAnswerBytes = 16U << 20;
 constexpr int kTimeout_ms = 5000;
-
-using Json = nlohmann::ordered_json;
 
 struct Found {
   std::string path;
@@ -45,15 +43,9 @@ Result<Json> ask_socket(const std::string& path, const std::string& request) {
     }
     return connection.error();
   }
-  Json asked;
-  asked["request"] = request;
-  TRY(sys::write_all(connection->borrow(), asked.dump() + '\n', kTimeout_ms));
+  TRY(sys::write_all(connection->borrow(), request_text(request) + '\n', kTimeout_ms));
   const std::string line = TRY(sys::read_line(connection->borrow(), kMostAnswerBytes, kTimeout_ms));
-  Json answer = Json::parse(line, nullptr, false);
-  if (!answer.is_object() || !answer.contains("ok") || answer["ok"] != true) {
-    return Errno{EPROTO};
-  }
-  return answer;
+  return parse_answer(line);
 }
 
 /// How the daemon names its mount point: without links, but not by asking the mount itself, which

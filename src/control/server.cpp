@@ -15,13 +15,6 @@ namespace {
 constexpr std::size_t kMostRequestBytes = 4096;
 constexpr int kTimeout_ms = 2000;
 
-Json failure(const std::string& text) {
-  Json json;
-  json["ok"] = false;
-  json["error"] = text;
-  return json;
-}
-
 /// Sockets that killed daemons left. A number that is in use, or that belongs to another pid
 /// namespace and still answers, is left alone.
 void remove_stale(const std::string& directory) {
@@ -96,8 +89,7 @@ void Server::serve() {
     }
     if (peer->uid != sys::effective_uid() && peer->uid != 0) {
       (void)sys::write_all(peer->connection.borrow(),
-                           failure("not your mount: Operation not permitted").dump() + '\n',
-                           kTimeout_ms);
+                           refusal("not your mount: Operation not permitted") + '\n', kTimeout_ms);
       continue;
     }
     try {
@@ -111,24 +103,8 @@ void Server::serve() {
 void Server::answer(sys::BorrowedFd connection) {
   const auto line = sys::read_line(connection, kMostRequestBytes, kTimeout_ms);
   if (line) {
-    (void)sys::write_all(connection, reply_to(*line) + '\n', kTimeout_ms);
+    (void)sys::write_all(connection, reply_to(handlers_, *line) + '\n', kTimeout_ms);
   }
-}
-
-std::string Server::reply_to(const std::string& line) const {
-  const Json request = Json::parse(line, nullptr, false);
-  if (!request.is_object() || !request.contains("request") || !request["request"].is_string()) {
-    return failure("not a request; send {\"request\": NAME}").dump();
-  }
-  const auto handler = handlers_.find(request["request"].get<std::string>());
-  if (handler == handlers_.end()) {
-    return failure("unknown request").dump();
-  }
-  Json reply;
-  reply["ok"] = true;
-  reply["schema"] = kSchemaVersion;
-  reply.update(handler->second());
-  return reply.dump();
 }
 
 }  // namespace plyfs::control

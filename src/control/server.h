@@ -1,25 +1,15 @@
 // The control channel of a live mount: a socket that its own user may ask (docs/control.md).
 #pragma once
 
-#include <functional>
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
+#include "control/protocol.h"
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::control {
-
-using Json = nlohmann::ordered_json;
-
-/// Version of requests and answers.
-inline constexpr int kSchemaVersion = 1;
-
-/// What can be asked, by name. A handler runs in the server's thread, and may throw.
-using Handlers = std::map<std::string, std::function<Json()>>;
 
 /// Listens in a thread of its own, which sleeps until somebody asks. One caller at a time; who is
 /// slow is cut off after two seconds. Callers other than our user and root are refused.
@@ -37,7 +27,6 @@ class Server {
   Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers);
   void serve();
   void answer(sys::BorrowedFd connection);
-  [[nodiscard]] std::string reply_to(const std::string& line) const;
 
   const std::string path_;
   const sys::UniqueFd listener_;

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <sstream>
+#include <string_view>
 
 #include "base/text.h"
 
@@ -15,6 +15,22 @@ using Snapshot = std::map<std::string, std::vector<std::string>>;
 
 constexpr const char* kFirstLine = "plyfs-dump snapshot ";
 
+/// A file that says it is a snapshot may hold any bytes: what is escaped stays as it is, what is
+/// not becomes so.
+std::string printable(std::string_view field) { return escaped(unescaped(field)); }
+
+/// Fields are separated by tabs; shown, by two spaces.
+std::string printable_fields(std::string_view fields) {
+  std::string text;
+  for (std::size_t tab = 0; tab != std::string_view::npos;) {
+    tab = fields.find('\t');
+    text += printable(fields.substr(0, tab));
+    text += tab == std::string_view::npos ? "" : "  ";
+    fields.remove_prefix(tab == std::string_view::npos ? fields.size() : tab + 1);
+  }
+  return text;
+}
+
 std::optional<Snapshot> read_text(std::istream& in) {
   Snapshot snapshot;
   for (std::string line; std::getline(in, line);) {
@@ -25,15 +41,19 @@ std::optional<Snapshot> read_text(std::istream& in) {
     if (!line.starts_with('/') || tab == std::string::npos) {
       return std::nullopt;
     }
-    snapshot[line.substr(0, tab)].push_back(line.substr(tab + 1));
+    snapshot[printable(std::string_view{line}.substr(0, tab))].push_back(
+        printable_fields(std::string_view{line}.substr(tab + 1)));
   }
   return snapshot;
 }
 
 std::optional<Snapshot> read_json(const std::string& text) {
   const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("plyfs", "") != "snapshot" ||
-      json.value("schema", 0) != kSchemaVersion || !json.contains("entries")) {
+  const auto is = [&](const char* member, const Json& wanted) {
+    return json.contains(member) && json[member] == wanted;
+  };
+  if (!json.is_object() || !is("plyfs", "snapshot") || !is("schema", kSchemaVersion) ||
+      !json.contains("entries") || !json["entries"].is_array()) {
     return std::nullopt;
   }
   Snapshot snapshot;
@@ -41,8 +61,7 @@ std::optional<Snapshot> read_json(const std::string& text) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) {
       return std::nullopt;
     }
-    std::vector<std::string>& lines =
-        snapshot[escaped(unescaped(entry["path"].get<std::string>()))];
+    std::vector<std::string>& lines = snapshot[printable(entry["path"].get<std::string>())];
     for (const Json& version : entry.value("versions", Json::array())) {
       lines.push_back(version.dump(-1, ' ', true));
     }
@@ -82,22 +101,8 @@ std::optional<Snapshot> read_snapshot(const std::string& path, Failure& failure)
 void append(std::string& text, const PrintStyle& style, Colour colour, const char* sign,
             const std::vector<std::string>& lines) {
   for (const std::string& line : lines) {
-    text += coloured(style, colour, std::string{sign} + escaped(line)) + '\n';
+    text += coloured(style, colour, sign + line) + '\n';
   }
-}
-
-/// escaped() would show the tabs between fields; they become double spaces.
-std::vector<std::string> readable(const std::vector<std::string>& lines) {
-  std::vector<std::string> shown;
-  for (const std::string& line : lines) {
-    std::string one;
-    for (const char byte : line) {
-      one += byte == '\t' ? std::string{"  "} : std::string{byte};
-    }
-    // Fields are escaped already; a second time would double the backslashes.
-    shown.push_back(unescaped(one) == one ? one : one);
-  }
-  return shown;
 }
 
 }  // namespace
@@ -127,8 +132,8 @@ std::optional<std::string> compare_snapshots(const std::string& before, const st
     }
     const char* const letter = sides == 1 ? "D " : sides == 2 ? "A " : "C ";
     text += coloured(style, Colour::kBold, letter + path) + '\n';
-    append(text, style, Colour::kRed, "  - ", readable(was));
-    append(text, style, Colour::kGreen, "  + ", readable(is));
+    append(text, style, Colour::kRed, "  - ", was);
+    append(text, style, Colour::kGreen, "  + ", is);
   }
   return text;
 }

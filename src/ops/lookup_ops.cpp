@@ -1,8 +1,8 @@
 // lookup, and how the verbs find and reach objects.
-#include <charconv>
 
 #include "base/log.h"
 #include "layer/format.h"
+#include "layer/link_count.h"
 #include "layer/origin.h"
 #include "ops/filesystem.h"
 #include "sys/object_stat.h"
@@ -27,22 +27,6 @@ constexpr std::size_t kLowerNamesBytes = 8 * 1024 * 1024;
 // Opening and reading one directory costs as much as some questions; and so does reading on.
 constexpr std::uint32_t kProbesPerPart = 8;
 constexpr std::uint32_t kNamesPerProbe = 16;
-
-/// "U+1" relative to the upper inode's count, "L-2" to the lower's (kernel overlayfs, index=on).
-std::int64_t union_nlink_of(const std::string& mark, std::int64_t upper_nlink,
-                            std::int64_t lower_nlink) {
-  std::int64_t difference = 0;
-  if (mark.size() < 3) {
-    return upper_nlink;
-  }
-  const char* begin = mark.data() + (mark[1] == '+' ? 2 : 1);
-  (void)std::from_chars(begin, mark.data() + mark.size(), difference);
-  // Relative to a lower inode that is not found any more: the names that exist, without the index.
-  const std::int64_t base = mark[0] != 'L'    ? upper_nlink
-                            : lower_nlink > 0 ? lower_nlink
-                                              : upper_nlink - 1;
-  return std::max<std::int64_t>(base + difference, 1);
-}
 
 }  // namespace
 
@@ -244,10 +228,10 @@ Status FileSystem::seed_lower_link(NodeDirectory& directory, Node& parent, const
   seed.layer = layer::kUpper;
   seed.index_name = index_name;
   seed.upper_key = node::LinkKey{upper->dev, upper->ino};
-  seed.union_nlink =
-      marks.nlink
-          ? union_nlink_of(*marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
-          : lower_nlink;
+  seed.union_nlink = marks.nlink
+                         ? layer::union_link_count(
+                               *marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
+                         : lower_nlink;
   if (marks.metacopy && !seed.data) {
     // The lower inode of this name is the one that the index entry was copied from.
     const std::string above = directory.part_path(index);
@@ -290,8 +274,8 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
     lower_nlink = static_cast<std::int64_t>(below->stat.nlink);
     seed.lower_key = node::LinkKey{below->stat.dev, below->stat.ino};
   }
-  seed.union_nlink = union_nlink_of(*resolution.marks.nlink,
-                                    static_cast<std::int64_t>(resolution.stat.nlink), lower_nlink);
+  seed.union_nlink = layer::union_link_count(
+      *resolution.marks.nlink, static_cast<std::int64_t>(resolution.stat.nlink), lower_nlink);
   seed.index_name = std::move(index_name);
   return {};
 }

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 
 #include "stack.h"
@@ -162,6 +163,33 @@ TEST_CASE("dump: what is not readable as a name is escaped", "[dump]") {
   const Ran json = dump(stack, {"--json", "tree"});
   CHECK(json.exit_code == 0);
   CHECK(json.out.find("/\\\\xff\"") != std::string::npos);
+}
+
+TEST_CASE("dump: compare shows names as snapshots have them, and trusts no snapshot", "[dump]") {
+  const std::string room = fresh_directory();
+  const auto written = [&](const char* name, const std::string& text) {
+    std::ofstream{room + '/' + name} << text;
+    return room + '/' + name;
+  };
+  const auto compare = [](const std::string& before, const std::string& after) {
+    return run({plyfs_program() + "-dump", "compare", before, after});
+  };
+  const std::string head = "plyfs-dump snapshot 1\n";
+  const std::string none = written("none", head);
+  CHECK(compare(none, written("escaped", head + "/a\\x0a\t1\tseen\n")).out ==
+        "A /a\\x0a\n  + 1  seen\n");
+  CHECK(compare(none, written("raw", head + "/a\x1b[31m\t1\t\x1b]0;\a\n")).out ==
+        "A /a\\x1b[31m\n  + 1  \\x1b]0;\\x07\n");
+  for (const char* bad : {R"({"plyfs":7,"schema":1,"entries":[]})",
+                          R"({"plyfs":"snapshot","schema":"1","entries":[]})",
+                          R"({"plyfs":"snapshot","schema":1,"entries":"no"})",
+                          R"({"plyfs":"snapshot","schema":1,"entries":[{"path":1}]})", "{", "[]"}) {
+    CAPTURE(bad);
+    const Ran ran = compare(none, written("bad", bad));
+    CHECK(ran.exit_code == 2);
+    CHECK(ran.err.starts_with("plyfs-dump: not a snapshot: "));
+  }
+  remove_tree(room);
 }
 
 TEST_CASE("dump: hostile layers give a report", "[dump]") {

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "catch.h"
+#include "layer/link_count.h"
 #include "merge/listing.h"
 #include "merge/lookup.h"
 
@@ -47,6 +48,23 @@ TEST_CASE("aufs names: whiteouts, and aufs's own files", "[layer]") {
   CHECK(layer::is_aufs_internal(".wh..wh.plnk"));
   CHECK(layer::is_aufs_internal(".wh."));
   CHECK_FALSE(layer::is_aufs_internal(".wh..opq"));  // the whiteout of ".opq"
+}
+
+TEST_CASE("link counts are relative to the upper or the lower inode, as the kernel reads them",
+          "[layer]") {
+  CHECK(layer::union_link_count("U+1", 2, 5) == 3);
+  CHECK(layer::union_link_count("U-1", 4, 5) == 3);
+  CHECK(layer::union_link_count("L-2", 2, 5) == 3);
+  CHECK(layer::union_link_count("L+0", 4, 0) == 3);  // the lower inode is gone: without the index
+}
+
+TEST_CASE("a link count that is none leaves the upper's", "[layer]") {
+  // The last ones overflowed: these marks are written by whoever made the layer.
+  for (const char* bad : {"", "U", "U1", "U+", "X+1", "U+-1", "U+1x", "U 1", "U-9", "L-5",
+                          "U+9223372036854775807", "L-9223372036854775808"}) {
+    CAPTURE(bad);
+    CHECK(layer::union_link_count(bad, 7, 5) == 7);
+  }
 }
 
 TEST_CASE("a redirect is split into names, and can never climb", "[merge]") {

@@ -1,0 +1,46 @@
+#include "control/description.h"
+
+#include "base/text.h"
+
+namespace plyfs::control {
+namespace {
+
+/// A member that is a list; an empty list when it is none.
+const Json& list_member(const Json& object, const char* name) {
+  static const Json kNone = Json::array();
+  const auto found = object.find(name);
+  return found != object.end() && found->is_array() ? *found : kNone;
+}
+
+}  // namespace
+
+std::string text_member(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? unescaped(found->get<std::string>())
+                                                     : std::string{};
+}
+
+MountOptions described_options(const Json& described) {
+  MountOptions options;
+  options.mountpoint = text_member(described, "mountpoint");
+  for (const Json& layer : list_member(described, "layers")) {
+    const std::string role = text_member(layer, "role");
+    if (role == "upper") {
+      options.upper = text_member(layer, "directory");
+    } else {
+      options.lowers.push_back({text_member(layer, "directory"), role == "data-only"});
+    }
+  }
+  for (const Json& volume : list_member(described, "volumes")) {
+    VolumeMount mounted;
+    mounted.source = text_member(volume, "source");
+    mounted.destination = text_member(volume, "destination");
+    options.volumes.push_back(std::move(mounted));
+  }
+  if (const std::string work = text_member(described, "work"); !work.empty()) {
+    options.work = work;
+  }
+  return options;
+}
+
+}  // namespace plyfs::control

@@ -1,0 +1,18 @@
+// The answer to "describe" as the options of the stack that is mounted.
+#pragma once
+
+#include <string>
+
+#include "control/protocol.h"
+#include "plyfs/options.h"
+
+namespace plyfs::control {
+
+/// Layers, work directory, volumes and mount point. A daemon is a process of ours, but what it says
+/// is text: members that are missing or of another kind than docs/control.md says are left out.
+MountOptions described_options(const Json& described);
+
+/// A string of an answer, unescaped; "" when there is none of that name.
+std::string text_member(const Json& object, const char* name);
+
+}  // namespace plyfs::control
