@@ -380,6 +380,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   const unsigned usual =
       parts->dispatcher.live_volumes ? 1 : std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
   session.threads = options.threads != 0 ? options.threads : usual;
+  session.follow_callers = options.follow == Toggle::kOn;
   MountReport& report = parts->report = std::move(builder.report());
   report.options = options;
   make_paths_absolute(report.options);

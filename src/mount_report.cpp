@@ -100,6 +100,7 @@ Json options_in_force(const MountReport& report) {
   json["xattrs"] = word(options.xattrs);
   json["timeout"] = options.timeout_s;
   json["threads"] = report.threads;
+  json["follow"] = word(options.follow);
   json["uidmapping"] = mappings(options.ids.uids);
   json["gidmapping"] = mappings(options.ids.gids);
   json["squash_uid"] = options.ids.squash_uid ? Json(*options.ids.squash_uid) : Json(nullptr);

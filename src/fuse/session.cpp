@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "fuse/caller_follower.h"
 #include "fuse/counters.h"
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
@@ -63,10 +64,10 @@ Body body_of(const char* message, std::size_t size) {
   return body;
 }
 
-std::uint32_t opcode_of(const char* message) {
+fuse_in_header header_of(const char* message) {
   fuse_in_header header{};
   std::memcpy(&header, message, sizeof header);
-  return header.opcode;
+  return header;
 }
 
 /// Reads what libfuse drops, and turns TMPFILE into a CREATE (same body) marked as unnamed.
@@ -165,7 +166,7 @@ Result<sys::UniqueFd> Session::clone_device() {
   return sys::clone_fuse_device(sys::BorrowedFd{fuse_session_fd(session_)});
 }
 
-Session::Served Session::serve_one(int device, char* buffer) {
+Session::Served Session::serve_one(int device, char* buffer, CallerFollower* follower) {
   const auto got = sys::read_message(sys::BorrowedFd{device}, buffer, kBufferBytes);
   if (!got) {
     const bool again = got.error() == EINTR || got.error() == EAGAIN || got.error() == ENOENT;
@@ -178,7 +179,10 @@ Session::Served Session::serve_one(int device, char* buffer) {
     return Served::kEnd;
   }
   const std::uint64_t began = ticks_now();
-  const std::uint32_t opcode = opcode_of(buffer);
+  const fuse_in_header header = header_of(buffer);
+  if (follower != nullptr) [[likely]] {
+    follower->on_request(static_cast<pid_t>(header.pid));
+  }
   inspect(buffer, *got);
   fuse_buf message{};
   message.mem = buffer;
@@ -186,8 +190,8 @@ Session::Served Session::serve_one(int device, char* buffer) {
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
   if (WorkerCounters* const counters = thread_counters(); counters != nullptr) [[likely]] {
-    (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ticks_now() - began,
-                                                                 raw_request().failed);
+    (*counters)[header.opcode < kOpcodes ? header.opcode : kOpcodes - 1].count(
+        ticks_now() - began, raw_request().failed);
   }
   return Served::kRequest;
 }
@@ -197,7 +201,8 @@ void Session::work(sys::UniqueFd device) {
   thread_counters() = &counters_.add_worker();
   thread_device() = device.borrow().get();
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-  while (serve_one(thread_device(), buffer.get()) != Served::kEnd) {
+  CallerFollower follower{options_.follow_callers};
+  while (serve_one(thread_device(), buffer.get(), &follower) != Served::kEnd) {
   }
 }
 
@@ -208,7 +213,7 @@ Status Session::serve(const std::function<void()>& ready) {
     thread_device() = fuse_session_fd(session_);
     Served first = Served::kNothing;
     while (first == Served::kNothing) {
-      first = serve_one(thread_device(), buffer.get());
+      first = serve_one(thread_device(), buffer.get(), nullptr);
     }
     if (first == Served::kEnd) {
       return Errno{ENODEV};

@@ -16,10 +16,13 @@
 
 namespace plyfs::fuse {
 
+class CallerFollower;
+
 struct SessionOptions {
   std::string mountpoint;          ///< absolute, or /dev/fd/N of a caller that has mounted
   std::vector<std::string> words;  ///< for mount(2) or fusermount3
   unsigned threads = 2;
+  bool follow_callers = true;  ///< fuse/caller_follower
 };
 
 /// libfuse's session with our own loop: each worker has its own clone of /dev/fuse, and what
@@ -44,7 +47,8 @@ class Session {
  private:
   Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
   enum class Served : std::uint8_t { kRequest, kNothing, kEnd };
-  Served serve_one(int device, char* buffer);
+  /// `follower` may be null.
+  Served serve_one(int device, char* buffer, CallerFollower* follower);
   void work(sys::UniqueFd device);
   Result<sys::UniqueFd> clone_device();
 

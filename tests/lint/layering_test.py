@@ -76,8 +76,8 @@ SINGLE_HEADERS = {
         "sys/owner_access.h",  # an upper file of ours may have a mode that shuts us out
         "sys/unique_fd.h",
     },
-    # The session loop reads /dev/fuse; each worker has a umask of its own.
-    "fuse": {"sys/creds.h", "sys/fuse_device.h", "sys/unique_fd.h"},
+    # The session loop reads /dev/fuse; each worker has a umask and processors of its own.
+    "fuse": {"sys/creds.h", "sys/fuse_device.h", "sys/scheduling.h", "sys/unique_fd.h"},
 }
 
 SYSTEM_CALL_HOME = ["src/sys/"]

@@ -1,0 +1,43 @@
+// Puts a worker on the processor to which the one thread that it works for is bound.
+//
+// A caller waits while its request is served, so the two need only one processor between them. One
+// that is bound to a processor (taskset(1), a container with one) cannot come to the worker; on
+// another processor, idle until then, each request and each reply first wakes a sleeping one
+// (D-048).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "sys/scheduling.h"
+
+namespace plyfs::fuse {
+
+/// Of one worker, used by its thread only.
+class CallerFollower {
+ public:
+  /// With `on` false, or where the calling thread may use one processor only, it does nothing.
+  explicit CallerFollower(bool on);
+
+  /// To be called with each request, before it is served. `caller` is the thread that waits for the
+  /// reply, 0 where nobody of our pid namespace does.
+  void on_request(pid_t caller) {
+    if (on_ && caller != 0) {
+      note(caller);
+    }
+  }
+
+ private:
+  void note(pid_t caller);
+  void look_at(pid_t caller);
+
+  sys::ProcessorSet allowed_;
+  sys::ProcessorSet bound_to_;
+  bool on_ = false;
+  bool bound_ = false;
+  pid_t caller_ = 0;
+  std::uint32_t streak_ = 0;  ///< requests of `caller_` since the last of another one
+};
+
+}  // namespace plyfs::fuse
