@@ -2,8 +2,11 @@
 
 #include "config/failure_text.h"
 #include "config/options_parser.h"
+#include "config/volume_spec.h"
 #include "control/client.h"
 #include "control/description.h"
+#include "store/home.h"
+#include "store/mounts.h"
 #include "sys/file_io.h"
 #include "sys/open.h"
 
@@ -11,6 +14,32 @@ namespace plyfs::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+/// The stack that a mount of this name had or has, from its record.
+std::optional<MountOptions> recorded_stack(const std::string& name) {
+  store::Home home;
+  if (config::check_name(name, "bad mount name") || store::Home::find(home)) {
+    return std::nullopt;
+  }
+  const auto record = store::read_mount(home, name);
+  if (!record) {
+    return std::nullopt;
+  }
+  MountOptions options;
+  options.mountpoint = record->mountpoint;
+  for (const std::string& lower : record->lowers) {
+    const bool data_only = options.lowers.size() + record->data_only >= record->lowers.size();
+    options.lowers.push_back({lower, data_only});
+  }
+  if (!record->upper.empty()) {
+    options.upper = record->upper;
+  }
+  if (!record->work.empty()) {
+    options.work = record->work;
+  }
+  options.volumes = record->volumes;
+  return options;
+}
 
 }  // namespace
 
@@ -55,7 +84,13 @@ std::optional<MountOptions> resolve_stack(const StackWords& words, Failure& fail
   if (!words.has_layers() && !words.target.empty()) {
     const auto described = ask_mount(words.target, "describe", failure);
     if (!described) {
-      return std::nullopt;
+      auto recorded = recorded_stack(words.target);
+      if (!recorded && words.target.find('/') == std::string::npos) {
+        failure = config::system_failure(
+            {"no live mount of yours answers, and none has that name", words.target, Errno{ENOENT},
+             "'plyfs ls' shows the names; give --lower and --upper for other stacks"});
+      }
+      return recorded;
     }
     MountOptions mounted = control::described_options(*described);
     // What the kernel holds back is written first: the layers are to show what the mount shows.

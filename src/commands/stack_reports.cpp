@@ -80,6 +80,8 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
     for (layer::LayerIndex index = stack.first(); index < stack.layers().size(); ++index) {
       list.push_back(layer_json(index, report->layers[index], content));
     }
+    json["index_entries"] = report->index_entries;
+    json["index_bytes"] = report->index_bytes;
     json["duplicate_bytes"] = report->duplicate_bytes;
     json["unreadable_files"] = report->unreadable_files;
     json["unreadable_directories"] = report->walked.unreadable;
@@ -100,6 +102,11 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
                escaped(stack.layers()[index].path)});
   }
   std::string text = table.text(arguments.style);
+  if (report->index_entries > 0) {
+    text += "\nHard links share " + std::to_string(report->index_entries) +
+            " files of the upper through the index, of which " +
+            dump::size_text(arguments.style, report->index_bytes) + " have no name there.\n";
+  }
   if (content) {
     text += "\nThe same contents several times: " +
             dump::size_text(arguments.style, report->duplicate_bytes) + " could be saved.\n";

@@ -37,6 +37,10 @@ MountOptions described_options(const Json& described) {
     mounted.destination = text_member(volume, "destination");
     options.volumes.push_back(std::move(mounted));
   }
+  const auto in_force = described.find("options");
+  if (in_force != described.end() && text_member(*in_force, "index") == "off") {
+    options.index = Toggle::kOff;
+  }
   if (const std::string work = text_member(described, "work"); !work.empty()) {
     options.work = work;
   }

@@ -13,6 +13,33 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 256 * 1024;
 
+Result<sys::UniqueFd> open_regular(sys::BorrowedFd handle) {
+  if (!TRY(sys::stat_object({handle, ""})).is_regular()) {
+    return Errno{EINVAL};
+  }
+  return sys::open_file({handle, ""}, sys::Access::kRead);
+}
+
+Result<std::string> digest_of(sys::BorrowedFd handle) {
+  const sys::UniqueFd file = TRY(open_regular(handle));
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  ContentHash hash;
+  for (std::int64_t at = 0;;) {
+    const std::size_t got = TRY(sys::read_at(file.borrow(), buffer.get(), kBufferBytes, at));
+    hash.add({buffer.get(), got});
+    at += static_cast<std::int64_t>(got);
+    if (got < kBufferBytes) {
+      return hash.hex();
+    }
+  }
+}
+
+Result<sys::UniqueFd> open_version(const OpenStack& stack, const Version& version) {
+  return version.index_entry.empty()
+             ? open_object_in_layer(stack.layers()[version.layer], version.path)
+             : sys::open_handle({stack.index(), version.index_entry.c_str()});
+}
+
 }  // namespace
 
 Result<sys::UniqueFd> open_object_in_layer(const layer::Layer& layer, const std::string& path) {
@@ -29,28 +56,21 @@ Result<sys::UniqueFd> open_object_in_layer(const layer::Layer& layer, const std:
 Result<sys::UniqueFd> open_file_in_layer(const layer::Layer& layer, const std::string& path) {
   // First a handle: opening a device or fifo by name would be an action of its own.
   const sys::UniqueFd handle = TRY(open_object_in_layer(layer, path));
-  if (!TRY(sys::stat_object({handle.borrow(), ""})).is_regular()) {
-    return Errno{EINVAL};
-  }
-  return sys::open_file({handle.borrow(), ""}, sys::Access::kRead);
+  return open_regular(handle.borrow());
 }
 
 Result<std::string> file_digest(const layer::Layer& layer, const std::string& path) {
-  const sys::UniqueFd file = TRY(open_file_in_layer(layer, path));
-  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-  ContentHash hash;
-  for (std::int64_t at = 0;;) {
-    const std::size_t got = TRY(sys::read_at(file.borrow(), buffer.get(), kBufferBytes, at));
-    hash.add({buffer.get(), got});
-    at += static_cast<std::int64_t>(got);
-    if (got < kBufferBytes) {
-      return hash.hex();
-    }
-  }
+  const sys::UniqueFd handle = TRY(open_object_in_layer(layer, path));
+  return digest_of(handle.borrow());
 }
 
-Result<std::string> link_target(const layer::Layer& layer, const std::string& path) {
-  const sys::UniqueFd handle = TRY(open_object_in_layer(layer, path));
+Result<std::string> file_digest(const OpenStack& stack, const Version& version) {
+  const sys::UniqueFd handle = TRY(open_version(stack, version));
+  return digest_of(handle.borrow());
+}
+
+Result<std::string> link_target(const OpenStack& stack, const Version& version) {
+  const sys::UniqueFd handle = TRY(open_version(stack, version));
   return sys::read_link({handle.borrow(), ""});
 }
 

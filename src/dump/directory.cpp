@@ -10,15 +10,33 @@ namespace {
 // Directories above keep their descriptors so that a child costs one openat. With more than this
 // they do not: a hostile tree is deeper than descriptors are many.
 constexpr std::size_t kMostHeldOpen = 400;
+// Of one directory. With 500 layers, whose roots are open already, each further part is opened for
+// the one question.
+constexpr std::size_t kMostOwnParts = 256;
+// One call of openat2 resolves this much of a path; the kernel takes no more than 4095 bytes.
+constexpr std::size_t kPieceBytes = 4095;
+
+/// Where the piece of `path` that begins at `at` ends: at a slash, or at the end.
+std::size_t piece_end(const std::string& path, std::size_t at) {
+  if (path.size() - at <= kPieceBytes) {
+    return path.size();
+  }
+  const std::size_t slash = path.rfind('/', at + kPieceBytes);
+  return slash == std::string::npos || slash <= at ? path.size() : slash;
+}
 
 }  // namespace
 
 Result<sys::UniqueFd> open_in_layer(const layer::Layer& layer, const std::string& path) {
-  sys::UniqueFd current = TRY(sys::duplicate(layer.root.borrow()));
+  if (path.empty()) {
+    return sys::duplicate(layer.root.borrow());
+  }
+  sys::UniqueFd current;
   for (std::size_t at = 0; at < path.size();) {
-    const std::size_t slash = std::min(path.find('/', at), path.size());
-    current = TRY(sys::open_directory_at(current.borrow(), path.substr(at, slash - at).c_str()));
-    at = slash + 1;
+    const std::size_t end = piece_end(path, at);
+    const sys::BorrowedFd from = current.valid() ? current.borrow() : layer.root.borrow();
+    current = TRY(sys::open_beneath(from, path.substr(at, end - at).c_str()));
+    at = end + 1;
   }
   return current;
 }
@@ -61,6 +79,10 @@ Result<sys::FdPin> Directory::open_part(std::size_t index) {
   }
   const merge::DirectoryPart& part = parts_[index];
   const layer::Layer& layer = stack_.layers()[part.layer];
+  if (paths_[index].empty()) {
+    // The layer's root, which is open as long as the stack is: a pin that owns nothing.
+    return sys::FdPin{std::shared_ptr<void>{}, &layer.root};
+  }
   sys::UniqueFd opened;
   std::size_t above = 0;
   const bool has_parent = parent_ && !part.path;
@@ -74,8 +96,11 @@ Result<sys::FdPin> Directory::open_part(std::size_t index) {
   } else {
     opened = TRY(open_in_layer(layer, paths_[index]));
   }
-  open_[index] = std::make_shared<const sys::UniqueFd>(std::move(opened));
-  return open_[index];
+  sys::FdPin pin = std::make_shared<const sys::UniqueFd>(std::move(opened));
+  if (index < kMostOwnParts) {
+    open_[index] = pin;
+  }
+  return pin;
 }
 
 void Directory::close() {

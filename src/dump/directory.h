@@ -13,7 +13,7 @@
 
 namespace plyfs::dump {
 
-/// Where a path lies in one layer, opened from its root component by component; links are refused.
+/// Where a path lies in one layer, opened from its root; links on the way are refused (ELOOP).
 Result<sys::UniqueFd> open_in_layer(const layer::Layer& layer, const std::string& path);
 
 /// A merged directory without a node: how merge/ reaches it while a dump walks. Guarded by caller.

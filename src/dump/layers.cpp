@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "dump/content.h"
+#include "dump/index_check.h"
 
 namespace plyfs::dump {
 namespace {
@@ -42,6 +43,11 @@ class Summary {
       }
       return Descend::kYes;
     });
+    for (const IndexEntry& entry : TRY(index_entries(stack_))) {
+      ++report_.index_entries;
+      const bool counted = entry.stat.nlink > 1 || !entry.stat.is_regular();
+      report_.index_bytes += counted ? 0 : static_cast<std::uint64_t>(entry.stat.blocks_512) * 512;
+    }
     for (LayerSummary& layer : report_.layers) {
       layer.hidden_files = layer.files - std::min(layer.files, layer.hidden_files);
       layer.hidden_bytes = layer.bytes - std::min(layer.bytes, layer.hidden_bytes);
@@ -71,6 +77,9 @@ class Summary {
 
  private:
   void count(const Answer& answer, const Version& version, Sharing sharing) {
+    if (!version.index_entry.empty()) {
+      return;  // counted once, not by each of its names
+    }
     LayerSummary& layer = report_.layers[version.layer];
     if (version.state == State::kWhiteout) {
       layer.whiteouts += version.path == answer.path ? 1 : 0;

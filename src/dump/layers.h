@@ -28,6 +28,8 @@ struct LayersReport {
   std::vector<LayerSummary> layers;    ///< by layer index
   std::uint64_t duplicate_bytes = 0;   ///< what one copy of each content would save
   std::uint64_t unreadable_files = 0;  ///< not compared
+  std::uint64_t index_entries = 0;     ///< files of the upper that hard links share by WORK/index
+  std::uint64_t index_bytes = 0;       ///< of those that have no name in the upper
   WalkResult walked;
 };
 

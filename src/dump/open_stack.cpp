@@ -27,10 +27,32 @@ bool open_one(const std::string& path, const char* what, layer::Layer& layer, Fa
   return known.has_value();
 }
 
+/// False with `failure` filled when an index is there and cannot be opened: it may keep hard links
+/// together, and without it the stack would be told wrongly.
+bool open_index(const MountOptions& options, sys::UniqueFd& index, Failure& failure) {
+  if (!options.upper || !options.work || options.index == Toggle::kOff) {
+    return true;
+  }
+  const std::string path = *options.work + "/index";
+  auto opened = sys::open_directory_path(path.c_str());
+  if (opened) {
+    index = *std::move(opened);
+  } else if (opened.error() != ENOENT && opened.error() != ENOTDIR) {
+    failure = {"cannot open the index of hard links: " + escaped(path) + ": " +
+                   opened.error().message() + "; run as root, or as the owner of the upper layer",
+               kSystemError};
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-OpenStack::OpenStack(MountOptions options, layer::LayerStack layers)
-    : options_(std::move(options)), layers_(std::move(layers)), lookup_(layers_) {}
+OpenStack::OpenStack(MountOptions options, layer::LayerStack layers, sys::UniqueFd index)
+    : options_(std::move(options)),
+      layers_(std::move(layers)),
+      lookup_(layers_),
+      index_(std::move(index)) {}
 
 std::unique_ptr<OpenStack> OpenStack::open(const MountOptions& options, Failure& failure) {
   (void)sys::raise_fd_limit();
@@ -52,8 +74,12 @@ std::unique_ptr<OpenStack> OpenStack::open(const MountOptions& options, Failure&
       return nullptr;
     }
   }
+  sys::UniqueFd index;
+  if (!open_index(options, index, failure)) {
+    return nullptr;
+  }
   return std::unique_ptr<OpenStack>{
-      new OpenStack{options, layer::LayerStack{std::move(layers), options.xino}}};
+      new OpenStack{options, layer::LayerStack{std::move(layers), options.xino}, std::move(index)}};
 }
 
 std::string OpenStack::layer_word(layer::LayerIndex index) {

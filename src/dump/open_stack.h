@@ -24,13 +24,17 @@ class OpenStack {
   [[nodiscard]] const MountOptions& options() const { return options_; }
   /// "upper", "1", "2": how a layer is called in every print.
   [[nodiscard]] static std::string layer_word(layer::LayerIndex index);
+  /// WORK/index; invalid where there is none, or where the index is off.
+  [[nodiscard]] sys::BorrowedFd index() const { return index_.borrow(); }
+  [[nodiscard]] bool has_index() const { return index_.valid(); }
   [[nodiscard]] layer::LayerIndex first() const { return layers_.has_upper() ? 0 : 1; }
 
  private:
-  OpenStack(MountOptions options, layer::LayerStack layers);
+  OpenStack(MountOptions options, layer::LayerStack layers, sys::UniqueFd index);
   const MountOptions options_;
   const layer::LayerStack layers_;
   const merge::Lookup lookup_;
+  const sys::UniqueFd index_;
 };
 
 }  // namespace plyfs::dump

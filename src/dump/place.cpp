@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "layer/format.h"
+#include "layer/link_index.h"
 #include "layer/marks.h"
 #include "layer/probe.h"
 #include "sys/dir_stream.h"
@@ -214,6 +215,48 @@ void collect_names(sys::BorrowedFd directory, std::set<std::string>& names,
   unreadable += read ? 0 : 1;
 }
 
+/// Users see the copy that all names of a hard-linked file share, once one of them was changed. The
+/// lower file then only gives the data, if the copy has none of its own.
+Status follow_index(const OpenStack& stack, Directory& directory, const std::string& name,
+                    Answer& answer) {
+  const bool linked = answer.found && !answer.stat.is_directory() && answer.stat.nlink > 1;
+  if (!linked || answer.layer == layer::kUpper || !stack.has_index()) {
+    return {};
+  }
+  std::size_t index = 0;
+  while (directory.parts()[index].layer != answer.layer) {
+    ++index;
+  }
+  const sys::FdPin fd = TRY(directory.open_part(index));
+  auto copy = TRY(layer::find_indexed(stack.index(), stack.layers()[answer.layer],
+                                      {fd->borrow(), name.c_str()}, layer::Reading::kAsIs));
+  if (!copy) {
+    return {};
+  }
+  const auto gives_data = [&](const Version& version) {
+    return version.state == State::kData || (version.state == State::kSeen && !version.metacopy);
+  };
+  for (Version& version : answer.versions) {
+    if (copy->marks.metacopy && gives_data(version)) {
+      version.state = State::kData;
+    } else if (copy->marks.metacopy && version.state == State::kSeen) {
+      version.state = State::kAttributesOnly;
+    } else if (version.state != State::kWhiteout && version.state != State::kHidden) {
+      version.state = State::kHidden;
+      version.reason = {Cause::kIndexed, layer::kUpper, "", {}, copy->name};
+    }
+  }
+  Version shared;
+  shared.state = State::kSeen;
+  shared.stat = copy->stat;
+  shared.metacopy = copy->marks.metacopy;
+  shared.index_entry = std::move(copy->name);
+  answer.versions.insert(answer.versions.begin(), std::move(shared));
+  answer.stat = copy->stat;
+  answer.layer = layer::kUpper;
+  return {};
+}
+
 Answer root_answer(Place& place) {
   Answer answer;
   answer.found = true;
@@ -265,6 +308,9 @@ Answer examine(const OpenStack& stack, Place& place, const std::string& name,
       if (resolution != nullptr) {
         *resolution = std::move(*found);
       }
+    }
+    if (const Status followed = follow_index(stack, *place.seen, name, answer); !followed) {
+      answer.error = followed.error();
     }
     add_unasked(place, name, trace, answer);
   }
@@ -346,9 +392,13 @@ Result<Target> find_path(const OpenStack& stack, const std::string& path) {
     target.answer = root_answer(target.parent);
     return target;
   }
+  std::optional<Errno> on_the_way;
   for (std::size_t i = 0; i < components.size(); ++i) {
     target.resolution = {};
     target.answer = examine(stack, target.parent, components[i], &target.resolution);
+    // Who cannot pass a directory does not know what lies below: not there is no answer.
+    on_the_way = on_the_way ? on_the_way : target.answer.error;
+    target.answer.error = on_the_way;
     if (i + 1 < components.size()) {
       target.parent = enter(target.parent, components[i], target.answer, target.resolution);
     }

@@ -36,6 +36,7 @@ enum class Cause : std::uint8_t {
   kHostMount,       ///< the host has mounted something on the way
   kVolume,          ///< a volume lies on top
   kDataOnly,        ///< the layer holds data for redirects and shows no names
+  kIndexed,         ///< another of its hard links was changed: the index has what all names show
 };
 
 /// Why a version is not seen.
@@ -49,7 +50,8 @@ struct Reason {
 
 struct Version {
   layer::LayerIndex layer = 0;
-  std::string path;  ///< in the layer, from its root
+  std::string path;         ///< in the layer, from its root
+  std::string index_entry;  ///< name in WORK/index, of what lies there; `path` is empty then
   State state = State::kHidden;
   FileStat stat;                                   ///< not of `.wh.` whiteouts
   WhiteoutFamily family = WhiteoutFamily::kProbe;  ///< of a whiteout

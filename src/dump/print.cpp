@@ -59,6 +59,8 @@ const char* cause_word(Cause cause) {
       return "volume";
     case Cause::kDataOnly:
       return "data-only";
+    case Cause::kIndexed:
+      return "indexed";
   }
   return "none";
 }
@@ -86,7 +88,7 @@ std::string digest_of(const OpenStack& stack, const Version& version) {
   if (!version.stat.is_regular() || version.metacopy || version.state == State::kWhiteout) {
     return "-";
   }
-  const auto digest = file_digest(stack.layers()[version.layer], version.path);
+  const auto digest = file_digest(stack, version);
   return digest ? *digest : "unreadable: " + digest.error().message();
 }
 
@@ -94,7 +96,7 @@ std::string target_text(const OpenStack& stack, const Version& version) {
   if (!version.stat.is_symlink()) {
     return {};
   }
-  const auto target = link_target(stack.layers()[version.layer], version.path);
+  const auto target = link_target(stack, version);
   return target ? "-> " + escaped(*target) : "-> unreadable";
 }
 
@@ -116,7 +118,7 @@ std::string note_of(const OpenStack& stack, const Answer& answer, const Version&
       note += (note.empty() ? "" : "; ") + text;
     }
   };
-  if (version.path != answer.path) {
+  if (version.path != answer.path && version.index_entry.empty()) {
     add("at /" + escaped(version.path) + " in the layer");
   }
   add(target_text(stack, version));
@@ -234,6 +236,8 @@ std::string reason_text(const Reason& reason) {
       return "a volume lies on top: " + escaped(reason.path);
     case Cause::kDataOnly:
       return "the layer holds only data for redirects";
+    case Cause::kIndexed:
+      return "another hard link of it was changed: all show the copy in the index, " + reason.mark;
   }
   return {};
 }
@@ -252,6 +256,9 @@ std::string marks_text(const Version& version) {
   }
   if (version.metacopy) {
     add("metadata only, data below");
+  }
+  if (!version.index_entry.empty()) {
+    add("shared by its hard links, in the index as " + version.index_entry);
   }
   return text;
 }
@@ -280,7 +287,11 @@ Json header(const OpenStack& stack, const char* kind) {
 Json version_json(const OpenStack& stack, const Version& version, const PrintStyle& style) {
   Json json;
   json["layer"] = version.layer;
-  json["path"] = '/' + escaped(version.path);
+  if (version.index_entry.empty()) {
+    json["path"] = '/' + escaped(version.path);
+  } else {
+    json["index_entry"] = version.index_entry;
+  }
   json["state"] = state_word(version.state);
   if (version.state == State::kWhiteout) {
     json["whiteout"] = family_word(version.family);
@@ -296,11 +307,11 @@ Json version_json(const OpenStack& stack, const Version& version, const PrintSty
       json["device"] = device_text(version.stat);
     }
     if (version.stat.is_symlink()) {
-      const auto target = link_target(stack.layers()[version.layer], version.path);
+      const auto target = link_target(stack, version);
       json["target"] = target ? Json(escaped(*target)) : Json(nullptr);
     }
     if (style.digests && version.stat.is_regular() && !version.metacopy) {
-      const auto digest = file_digest(stack.layers()[version.layer], version.path);
+      const auto digest = file_digest(stack, version);
       json["xxh3"] = digest ? Json(*digest) : Json(nullptr);
     }
   }
@@ -320,6 +331,8 @@ Json version_json(const OpenStack& stack, const Version& version, const PrintSty
       reason["volume"] = escaped(version.reason.path);
     } else {
       reason["layer"] = version.reason.layer;
+    }
+    if (version.reason.cause != Cause::kVolume && version.reason.cause != Cause::kIndexed) {
       reason["path"] = '/' + escaped(version.reason.path);
     }
     if (version.reason.cause == Cause::kWhiteout) {

@@ -18,18 +18,18 @@ std::string line_of(const OpenStack& stack, const Answer& answer, const Version&
       line += '\t' + std::to_string(stat.size_bytes) + '\t' + iso_time(stat.mtime);
     }
     if (stat.is_symlink()) {
-      const auto target = link_target(stack.layers()[version.layer], version.path);
+      const auto target = link_target(stack, version);
       line += "\t-> " + (target ? escaped(*target) : "unreadable");
     }
     if (digests && stat.is_regular() && !version.metacopy) {
-      const auto digest = file_digest(stack.layers()[version.layer], version.path);
+      const auto digest = file_digest(stack, version);
       line += '\t' + (digest ? *digest : "unreadable");
     }
   }
   const std::string marks = marks_text(version);
   const std::string reason = reason_text(version.reason);
   line += (marks.empty() ? "" : '\t' + marks) + (reason.empty() ? "" : '\t' + reason);
-  if (version.path != answer.path) {
+  if (version.path != answer.path && version.index_entry.empty()) {
     line += "\tat /" + escaped(version.path);
   }
   return line + '\n';

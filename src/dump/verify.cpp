@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "dump/index_check.h"
 #include "layer/marks.h"
 #include "sys/dir_stream.h"
 #include "sys/object_stat.h"
@@ -17,9 +18,11 @@ class Verifier {
 
   Result<std::vector<Finding>> run() {
     Target start = TRY(find_path(stack_, ""));
+    IndexCheck index = TRY(IndexCheck::begin(stack_));
     const WalkResult walked =
         walk(stack_, std::move(start), {}, [&](const Answer& answer, std::size_t) {
           check(answer);
+          index.see(answer);
           return Descend::kYes;
         });
     if (walked.unreadable > 0) {
@@ -30,6 +33,7 @@ class Verifier {
            {},
            std::to_string(walked.unreadable) + " directories of the layers could not be listed"});
     }
+    index.finish(findings_);
     check_work();
     return std::move(findings_);
   }
@@ -173,6 +177,12 @@ const char* problem_word(Problem problem) {
       return "volatile-crash";
     case Problem::kUnreadable:
       return "unreadable";
+    case Problem::kDanglingIndexEntry:
+      return "dangling-index-entry";
+    case Problem::kWrongLinkCount:
+      return "wrong-link-count";
+    case Problem::kBadIndexEntry:
+      return "bad-index-entry";
   }
   return "unusable";
 }

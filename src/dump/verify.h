@@ -15,10 +15,13 @@ enum class Problem : std::uint8_t {
   kWhiteoutOverNothing,
   kWhiteoutInOpaque,
   kDanglingRedirect,
-  kUnusable,       ///< the lookup fails: a bad mark, missing data, a layer that cannot be read
-  kLeftOver,       ///< in the work directory
-  kVolatileCrash,  ///< a volatile mount ended without an umount
-  kUnreadable,     ///< directories that could not be listed
+  kUnusable,            ///< the lookup fails: a bad mark, missing data, a layer that cannot be read
+  kLeftOver,            ///< in the work directory
+  kVolatileCrash,       ///< a volatile mount ended without an umount
+  kUnreadable,          ///< directories that could not be listed
+  kDanglingIndexEntry,  ///< in WORK/index: its lower file is gone, or no name shows it
+  kWrongLinkCount,      ///< in WORK/index: the count of names is not what the tree has
+  kBadIndexEntry,       ///< in WORK/index, and none of its words
 };
 
 enum class Weight : std::uint8_t {
@@ -31,7 +34,7 @@ struct Finding {
   Problem problem = Problem::kUnusable;
   Weight weight = Weight::kError;
   layer::LayerIndex layer = 0;
-  std::string path;  ///< in the layer; of kLeftOver in WORK/work
+  std::string path;  ///< in the layer; of kLeftOver in WORK/work, of index entries in WORK/index
   WhiteoutFamily family = WhiteoutFamily::kProbe;
   std::string text;  ///< one line
 };

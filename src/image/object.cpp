@@ -5,8 +5,8 @@
 
 #include "dump/content.h"
 #include "layer/format.h"
+#include "layer/link_index.h"
 #include "layer/marks.h"
-#include "layer/origin.h"
 #include "layer/workdir.h"
 #include "merge/listing.h"
 #include "sys/file_io.h"
@@ -51,16 +51,7 @@ Result<bool> same_data(sys::BorrowedFd a, sys::BorrowedFd b) {
 
 Result<std::unique_ptr<View>> View::open(const dump::OpenStack& stack) {
   std::unique_ptr<View> view{new View{stack}};
-  const auto& work = stack.options().work;
-  if (stack.layers().has_upper() && work) {
-    auto index = sys::open_directory_path((*work + "/index").c_str());
-    if (index) {
-      view->index_ = *std::move(index);
-      view->has_indexed_ = !TRY(layer::holds_nothing(view->index_.borrow()));
-    } else if (index.error() != ENOENT && index.error() != ENOTDIR) {
-      return index.error();  // it may keep hard links together: without it the view would lie
-    }
-  }
+  view->has_indexed_ = stack.has_index() && !TRY(layer::holds_nothing(stack.index()));
   return view;
 }
 
@@ -97,7 +88,7 @@ Result<std::optional<Object>> View::find(dump::Directory& parent, const std::str
   }
   if (!object.stat.is_directory() && object.stat.nlink > 1) {
     object.link = LinkIdentity{object.stat.dev, object.stat.ino};
-    if (object.layer != layer::kUpper && index_.valid()) {
+    if (object.layer != layer::kUpper && stack_.has_index()) {
       TRY(follow_index(object));
     }
   }
@@ -106,26 +97,19 @@ Result<std::optional<Object>> View::find(dump::Directory& parent, const std::str
 
 /// Another name of a lower inode may have been copied up: then the index has what all names show.
 Status View::follow_index(Object& object) const {
-  const auto origin = TRY(layer::encode_origin(stack_.layers()[object.layer], object.ref()));
-  if (!origin) {
+  const auto copy = TRY(layer::find_indexed(stack_.index(), stack_.layers()[object.layer],
+                                            object.ref(), layer::Reading::kAsIs));
+  if (!copy) {
     return {};
   }
-  const std::string indexed = layer::index_name(*origin);
-  auto handle = sys::open_handle({index_.borrow(), indexed.c_str()});
-  if (!handle) {
-    return handle.error() == ENOENT || handle.error() == ENAMETOOLONG ? Status{}
-                                                                      : Status{handle.error()};
-  }
-  const layer::FileMarks marks =
-      TRY(layer::read_file_marks({index_.borrow(), indexed.c_str()}, layer::Reading::kAsIs));
-  if (marks.metacopy && !object.data) {
+  if (copy->marks.metacopy && !object.data) {
     object.data = merge::DataLocation{object.layer, object.path, object.stat.blocks_512, {}};
-  } else if (!marks.metacopy) {
+  } else if (!copy->marks.metacopy) {
     object.data.reset();
   }
   object.metacopy = object.data.has_value();
-  object.handle = *std::move(handle);
-  object.stat = TRY(sys::stat_object(object.ref()));
+  object.handle = TRY(sys::open_handle({stack_.index(), copy->name.c_str()}));
+  object.stat = copy->stat;
   object.layer = layer::kUpper;
   object.link = LinkIdentity{object.stat.dev, object.stat.ino};
   return {};

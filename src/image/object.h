@@ -61,7 +61,6 @@ class View {
   Status follow_index(Object& object) const;
 
   const dump::OpenStack& stack_;
-  sys::UniqueFd index_;  ///< WORK/index; invalid where there is none
   bool has_indexed_ = false;
 };
 

@@ -54,6 +54,8 @@ Result<std::size_t> repair(const dump::OpenStack& stack,
       const std::string staging_path = *stack.options().work + "/work";
       const sys::UniqueFd staging = TRY(sys::open_directory_path(staging_path.c_str()));
       TRY(remove_left_over(writer, staging.borrow(), finding.path));
+    } else if (finding.problem == dump::Problem::kDanglingIndexEntry) {
+      TRY(writer.unlink_file(stack.index(), finding.path.c_str()));
     } else {
       TRY(remove_whiteout(writer, upper, finding));
     }

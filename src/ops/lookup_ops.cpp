@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "layer/format.h"
 #include "layer/link_count.h"
+#include "layer/link_index.h"
 #include "layer/origin.h"
 #include "ops/filesystem.h"
 #include "sys/object_stat.h"
@@ -215,23 +216,19 @@ Status FileSystem::seed_lower_link(NodeDirectory& directory, Node& parent, const
     return {};
   }
   seed.lower_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
-  const std::string index_name = layer::index_name(*origin);
-  const sys::ObjectRef indexed{f_.workdir->index(), index_name.c_str()};
-  auto upper = sys::stat_object(indexed);
-  if (!upper) {
-    return upper.error() == ENOENT || upper.error() == ENAMETOOLONG ? Status{}
-                                                                    : Status{upper.error()};
+  auto copy = TRY(layer::find_indexed(f_.workdir->index(), *origin, layer::Reading::kLiftMode));
+  if (!copy) {
+    return {};
   }
   // Another name of this inode was copied up: this one is it, too.
-  const layer::FileMarks marks = TRY(layer::read_file_marks(indexed, layer::Reading::kLiftMode));
+  const layer::FileMarks& marks = copy->marks;
   const auto lower_nlink = static_cast<std::int64_t>(resolution.stat.nlink);
   seed.layer = layer::kUpper;
-  seed.index_name = index_name;
-  seed.upper_key = node::LinkKey{upper->dev, upper->ino};
-  seed.union_nlink = marks.nlink
-                         ? layer::union_link_count(
-                               *marks.nlink, static_cast<std::int64_t>(upper->nlink), lower_nlink)
-                         : lower_nlink;
+  seed.index_name = std::move(copy->name);
+  seed.upper_key = node::LinkKey{copy->stat.dev, copy->stat.ino};
+  const auto upper_nlink = static_cast<std::int64_t>(copy->stat.nlink);
+  seed.union_nlink =
+      marks.nlink ? layer::union_link_count(*marks.nlink, upper_nlink, lower_nlink) : lower_nlink;
   if (marks.metacopy && !seed.data) {
     // The lower inode of this name is the one that the index entry was copied from.
     const std::string above = directory.part_path(index);
@@ -241,7 +238,7 @@ Status FileSystem::seed_lower_link(NodeDirectory& directory, Node& parent, const
   } else if (!marks.metacopy) {
     seed.data.reset();  // the copy is complete, whatever the lower file is
   }
-  resolution.stat = *upper;
+  resolution.stat = copy->stat;
   return {};
 }
 

@@ -201,6 +201,7 @@ MaybeFailure Attachment::write_record(const MountOptions& options) {
   record_.started = timestamp();
   for (const LayerPath& layer : options.lowers) {
     record_.lowers.push_back(absolute(layer.path));
+    record_.data_only += layer.data_only ? 1 : 0;
   }
   record_.upper = options.upper ? absolute(*options.upper) : "";
   record_.work = options.work ? absolute(*options.work) : "";

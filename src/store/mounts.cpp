@@ -23,6 +23,7 @@ Json record_of(const MountRecord& record) {
           {"pid", record.pid},
           {"started", record.started},
           {"lowers", record.lowers},
+          {"data_only", record.data_only},
           {"upper", record.upper},
           {"work", record.work},
           {"volumes", volumes},
@@ -69,6 +70,7 @@ Result<MountRecord> read_mount(const Home& home, const std::string& key) {
     record.pid = json.at("pid").get<int>();
     record.started = json.at("started").get<std::string>();
     record.lowers = json.at("lowers").get<std::vector<std::string>>();
+    record.data_only = json.value("data_only", std::size_t{0});  // older records have none
     record.upper = json.at("upper").get<std::string>();
     record.work = json.at("work").get<std::string>();
     for (const Json& volume : json.at("volumes")) {

@@ -18,6 +18,7 @@ struct MountRecord {
   int pid = 0;
   std::string started;
   std::vector<std::string> lowers;
+  std::size_t data_only = 0;  ///< how many of them, the last ones, hold only data
   std::string upper;
   std::string work;
   std::vector<VolumeMount> volumes;

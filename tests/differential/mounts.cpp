@@ -74,8 +74,7 @@ class PlyfsDriver : public Driver {
       : binary_(std::move(binary)), options_(std::move(options)), log_(std::move(log)) {}
 
   std::string mount(const Stack& stack) override {
-    std::string options = layer_options(stack);
-    if (!options_.empty()) options += "," + options_;
+    const std::string options = all_options(stack);
     const int table = ::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     daemon_ = ::fork();
     if (daemon_ < 0) return failure("fork");
@@ -98,7 +97,15 @@ class PlyfsDriver : public Driver {
 
   [[nodiscard]] StaleReads stale_reads() const override { return StaleReads::kNever; }
 
+  [[nodiscard]] std::vector<std::string> dump_command(const Stack& stack) const override {
+    return {binary_ + "-dump", "-o", all_options(stack)};
+  }
+
  private:
+  [[nodiscard]] std::string all_options(const Stack& stack) const {
+    return layer_options(stack) + (options_.empty() ? "" : "," + options_);
+  }
+
   [[noreturn]] void run_daemon(const std::string& options, const std::string& mountpoint) const {
     const int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     ::dup2(log, STDOUT_FILENO);

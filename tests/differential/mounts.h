@@ -28,6 +28,10 @@ class Driver {
   /// Returns when nothing uses the layers any more. An empty string, or what failed.
   virtual std::string unmount(const std::string& mountpoint) = 0;
   [[nodiscard]] virtual StaleReads stale_reads() const = 0;
+  /// plyfs-dump with the stack as this driver mounts it; empty where there is no such thing.
+  [[nodiscard]] virtual std::vector<std::string> dump_command(const Stack& /*stack*/) const {
+    return {};
+  }
 };
 
 /// Kernel overlayfs with these mount options.

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "dump_check.h"
 #include "rules.h"
 
 namespace plyfs::difftest {
@@ -291,6 +292,8 @@ class Session {
   /// Each one's upper, mounted by the other, must show what its own mount showed.
   Found cross() {
     RETURN_IF_FOUND(unmount_both());
+    const std::vector<std::string> dump = drivers_.subject->dump_command(stack_of("sub"));
+    if (!dump.empty()) RETURN_IF_FOUND(check_dump(dump, last_subject_, base_));
     RETURN_IF_FOUND(cross_one(*drivers_.reader, "sub", last_subject_,
                               "when the kernel mounts the subject's upper"));
     return cross_one(*drivers_.subject, "ref", last_reference_,

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "image": ["base", "sys", "layer", "merge", "copyup", "dump"],
     "control": ["base", "sys"],  # the socket of a live mount, and who asks it
     # What the programs do besides mounting: arguments in, reports out.
-    "commands": ["base", "sys", "config", "dump", "image", "control"],
+    "commands": ["base", "sys", "config", "store", "dump", "image", "control"],
     "include": [],  # the public face shows no room
     # programs; sys to become a daemon, to ask the host
     "tools": ["base", "sys", "config", "store", "commands"],

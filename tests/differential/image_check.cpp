@@ -1,0 +1,148 @@
+#include "image_check.h"
+
+#include <sys/stat.h>
+
+#include <utility>
+#include <vector>
+
+#include "run_program.h"
+
+namespace plyfs::difftest {
+namespace {
+
+using Found = std::optional<Difference>;
+
+/// Without counts of links: in the mount a file keeps the links that are hidden, a tree that was
+/// written elsewhere has the names that were seen.
+TreeDump without_link_counts(TreeDump tree) {
+  for (auto& [path, entry] : tree.entries) {
+    const std::size_t links = entry.words.find(" n");
+    if (links != std::string::npos) {
+      entry.words.erase(links, entry.words.find(" s", links) - links);
+    }
+  }
+  return tree;
+}
+
+class Check {
+ public:
+  Check(const ImageTools& tools, const TreeDump& shown)
+      : tools_(tools), shown_(without_link_counts(shown)) {}
+
+  Found run() {
+    if (Found found = flatten()) return found;
+    if (Found found = commit()) return found;
+    for (std::size_t i = 0; i < tools_.stack.lowers.size(); ++i) {
+      if (Found found = convert(tools_.stack.lowers[i], std::to_string(i))) return found;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  Found plyfs(std::vector<std::string> words, const std::vector<std::string>& more) const {
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramEnd end = run_program(words, tools_.directory + "/out");
+    if (end.code == 0) return std::nullopt;
+    return Difference{"image/failed", "plyfs " + words[1] + " " + words.back() + " exited with " +
+                                          std::to_string(end.code) + "\n"};
+  }
+
+  Found flatten() const {
+    const std::string target = tools_.directory + "/flat";
+    if (Found failed = plyfs(tools_.subject.command("flatten", tools_.stack), {target})) {
+      return failed;
+    }
+    TreeRules rules;
+    rules.hard_links = HardLinks::kIgnored;
+    return compare_trees(shown_, without_link_counts(tools_.dump(target)), "after flatten", rules);
+  }
+
+  /// A hard link breaks where one of its names is copied to the new layer: links are not compared.
+  Found commit() const {
+    const std::string layer = tools_.directory + "/layer";
+    if (Found failed = plyfs(tools_.subject.command("commit", tools_.stack),
+                             {"--format", tools_.format, layer})) {
+      return failed;
+    }
+    Stack stack = tools_.stack;
+    stack.lowers.insert(stack.lowers.begin(), layer);
+    for (const auto& [part, path] : {std::pair<const char*, std::string*>{"/up", &stack.upper},
+                                     {"/work", &stack.work},
+                                     {"/mnt", &stack.mountpoint}}) {
+      *path = tools_.directory + part;
+      ::mkdir(path->c_str(), 0755);
+    }
+    // The root is the upper's: it must say what the layer's says.
+    struct stat root {};
+    ::stat(layer.c_str(), &root);
+    ::chmod(stack.upper.c_str(), root.st_mode & 07777U);
+    (void)!::chown(stack.upper.c_str(), root.st_uid, root.st_gid);
+    if (std::string error = tools_.reader.mount(stack); !error.empty()) {
+      return Difference{"image/mount", "the kernel over a committed layer: " + error + "\n"};
+    }
+    TreeDump dump = without_link_counts(tools_.dump(stack.mountpoint));
+    if (std::string error = tools_.reader.unmount(stack.mountpoint); !error.empty()) {
+      return Difference{"image/mount", "the kernel over a committed layer: " + error + "\n"};
+    }
+    TreeDump expected = shown_;
+    expected.entries["."] = dump.entries["."];
+    TreeRules rules;
+    rules.hard_links = HardLinks::kIgnored;
+    return compare_trees(expected, dump, "when the kernel shows a committed layer", rules);
+  }
+
+  Found convert(const std::string& layer, const std::string& name) const {
+    const auto step = [&](const std::string& from, const std::string& format,
+                          const std::string& to) {
+      return plyfs({tools_.subject.program(), "convert"}, {from, "--to", format, to});
+    };
+    // First of all in one family, whatever the layer was drawn in.
+    const std::string first = tools_.directory + "/first" + name;
+    if (Found failed = step(layer, tools_.format, first)) return failed;
+    const TreeDump expected = tools_.dump(first);
+    std::vector<std::string> others = {"aufs"};
+    if (tools_.format == "overlay") others.emplace_back("userxattr");
+    for (const std::string& other : others) {
+      const std::string there = first + other;
+      const ProgramEnd end =
+          run_program({tools_.subject.program(), "convert", first, "--to", other, there},
+                      tools_.directory + "/out");
+      // A layer that the kernel wrote in the prelude has redirects, for which aufs has no words.
+      constexpr int kSystemError = 2;
+      if (other == "aufs" && end.code == kSystemError && has_redirects(expected)) continue;
+      if (end.code != 0) {
+        return Difference{"image/failed", "plyfs convert --to " + other + " exited with " +
+                                              std::to_string(end.code) + "\n"};
+      }
+      if (Found failed = step(there, tools_.format, there + "-back")) return failed;
+      if (Found found = compare_trees(expected, tools_.dump(there + "-back"),
+                                      "after convert to " + other + " and back", {})) {
+        return found;
+      }
+    }
+    return std::nullopt;
+  }
+
+  static bool has_redirects(const TreeDump& tree) {
+    for (const auto& [path, entry] : tree.entries) {
+      for (const auto& [name, value] : entry.xattrs) {
+        if (name.find("overlay.redirect") != std::string::npos ||
+            name.find("overlay.metacopy") != std::string::npos) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  const ImageTools& tools_;
+  const TreeDump shown_;
+};
+
+}  // namespace
+
+Found check_images(const ImageTools& tools, const TreeDump& shown) {
+  return Check{tools, shown}.run();
+}
+
+}  // namespace plyfs::difftest
