@@ -381,6 +381,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
       parts->dispatcher.live_volumes ? 1 : std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
   session.threads = options.threads != 0 ? options.threads : usual;
   session.follow_callers = options.follow == Toggle::kOn;
+  session.use_rings = options.uring == Toggle::kOn;
   MountReport& report = parts->report = std::move(builder.report());
   report.options = options;
   make_paths_absolute(report.options);
@@ -442,12 +443,12 @@ VolumeReport Mount::volume_report() const {
 /// A mount that nobody can ask is better than none: without a place for the socket it goes on.
 void Mount::open_control_channel() {
   Parts& parts = *parts_;
-  auto started = control::Server::start(parts.report.mountpoint,
-                                        {{"describe", [&parts] { return describe(parts.report); }},
-                                         {"stats", [&parts] {
-                                            return statistics_json(parts.filesystem->statistics(),
-                                                                   parts.session->counters());
-                                          }}});
+  auto started = control::Server::start(
+      parts.report.mountpoint,
+      {{"describe", [&parts] { return describe(parts.report, parts.session->uses_rings()); }},
+       {"stats", [&parts] {
+          return statistics_json(parts.filesystem->statistics(), parts.session->counters());
+        }}});
   if (started) {
     parts.control = *std::move(started);
   } else {

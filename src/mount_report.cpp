@@ -176,7 +176,7 @@ void make_paths_absolute(MountOptions& options) {
   }
 }
 
-nlohmann::ordered_json describe(const MountReport& report) {
+nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring) {
   const MountOptions& options = report.options;
   Json json;
   json["plyfs"] = "describe";
@@ -214,7 +214,11 @@ nlohmann::ordered_json describe(const MountReport& report) {
                                         : "no layer's filesystem has POSIX ACLs"));
   capabilities.push_back(
       capability("passthrough", "off", "libfuse 3.14 does not know it, and it is root's only"));
-  capabilities.push_back(capability("io_uring", "off", "libfuse 3.14 does not know it"));
+  capabilities.push_back(capability("io_uring", word(over_io_uring),
+                                    over_io_uring ? "the kernel offers it"
+                                    : options.uring == Toggle::kOff
+                                        ? "switched off by option"
+                                        : "the kernel does not offer it to us: see plyfs check"));
   return json;
 }
 

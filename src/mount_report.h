@@ -33,7 +33,7 @@ struct MountReport {
 void make_paths_absolute(MountOptions& options);
 
 /// The answer to "describe"; docs/control.md has its members.
-nlohmann::ordered_json describe(const MountReport& report);
+nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring);
 
 /// The answer to "stats".
 nlohmann::ordered_json statistics_json(const ops::Statistics& operations, fuse::Counters& requests);

@@ -55,6 +55,16 @@ void check_mounting(CheckReport& report, const MountOptions& options, const sys:
   }
 }
 
+void check_io_uring(CheckReport& report, const MountOptions& options, const sys::HostFacts& host) {
+  const bool offered = host.over_io_uring == Answer::kYes;
+  add(report, "FUSE over io_uring",
+      offered && options.uring == Toggle::kOn ? Verdict::kGood : Verdict::kRemark,
+      !offered ? "not offered, so small requests take two to four times as long; on Linux 6.14 and "
+                 "newer, as root: echo Y > /sys/module/fuse/parameters/enable_uring"
+      : options.uring == Toggle::kOn ? "offered, and will be used"
+                                     : "switched off by option");
+}
+
 void check_user_namespaces(CheckReport& report, const Status& user_namespaces) {
   if (user_namespaces) {
     add(report, "user namespaces", Verdict::kGood, "can be made");
@@ -111,6 +121,7 @@ CheckReport check_machine(const MountOptions& options, const sys::HostFacts& hos
                           const Status& user_namespaces) {
   CheckReport report;
   check_mounting(report, options, host);
+  check_io_uring(report, options, host);
   check_user_namespaces(report, user_namespaces);
   check_directories(report, options);
   if (!options.mountpoint.empty()) {

@@ -116,7 +116,7 @@ class ReplySink final : public ops::DirectorySink {
 void read_directory(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t raw_offset,
                     Plus plus) {
   serve(request, "readdir", id, nullptr, [&]() -> Status {
-    char* const buffer = thread_buffer(size);
+    char* const buffer = reply_buffer(size);
     const auto offset = static_cast<std::uint64_t>(raw_offset);
     ReplySink sink{request, id, buffer, size};
     if (plus == Plus::kYes) {

@@ -263,7 +263,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
 void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
              fuse_file_info* /*file*/) {
   serve(request, "read", id, nullptr, [&]() -> Status {
-    char* const buffer = thread_buffer(size);
+    char* const buffer = reply_buffer(size);
     const std::size_t got = TRY(on_node(
         request, id, [&](auto& fs, auto& node) { return fs.read(node, buffer, size, offset); }));
     (void)fuse_reply_buf(request, buffer, got);

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "fuse/raw_request.h"
 #include "sys/creds.h"
 #include "sys/fuse_device.h"
 
@@ -25,7 +24,9 @@ Flusher::~Flusher() {
 void Flusher::after_writeback(fuse_ino_t id, std::function<void()> answer) {
   {
     const std::lock_guard lock{mu_};
-    jobs_.push_back({id, thread_device(), std::move(answer)});
+    ReplyPath path = reply_path();
+    path.own_ring = false;
+    jobs_.push_back({id, path, std::move(answer)});
   }
   changed_.notify_one();
 }
@@ -43,7 +44,7 @@ void Flusher::work() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    thread_device() = job.device;
+    reply_path() = job.path;
     // Dropping the pages writes back the dirty ones first; there is no notification that only
     // writes. ENOENT: the kernel has no such pages any more.
     (void)fuse_lowlevel_notify_inval_inode(session_, job.id, 0, 0);

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "fuse/raw_request.h"
+
 namespace plyfs::fuse {
 
 /// A thread of its own: the kernel's writeback comes as WRITE requests, so no worker may wait for
@@ -20,14 +22,14 @@ class Flusher {
   Flusher(const Flusher&) = delete;
   Flusher& operator=(const Flusher&) = delete;
 
-  /// Runs `answer` once no dirty page of the inode is left. The reply leaves through the calling
-  /// thread's device.
+  /// Runs `answer` once no dirty page of the inode is left. The reply leaves by the calling
+  /// thread's path, which that thread must not use for this request any more.
   void after_writeback(fuse_ino_t id, std::function<void()> answer);
 
  private:
   struct Job {
     fuse_ino_t id;
-    int device;
+    ReplyPath path;
     std::function<void()> answer;
   };
   void work();

@@ -4,11 +4,14 @@
 
 #include <cstdint>
 
+#include "sys/fuse_ring.h"
+
 namespace plyfs::fuse {
 
 struct RawRequest {
   std::uint32_t opcode = 0;
-  std::uint32_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
+  std::uint64_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
+  bool use_rings = false;           ///< FUSE_INIT: io_uring is to be accepted
   bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
@@ -19,7 +22,15 @@ struct RawRequest {
 /// Of the request being served by the calling thread.
 RawRequest& raw_request();
 
-/// The clone of /dev/fuse whose request the calling thread serves: its reply must leave there.
-int& thread_device();
+/// The way by which the reply to a request must leave, which is the one by which it came.
+struct ReplyPath {
+  int device = -1;  ///< a clone of /dev/fuse; notifications leave there always
+  sys::FuseRing* ring = nullptr;
+  sys::FuseRing::Slot* slot = nullptr;  ///< null once answered, and for a request from `device`
+  bool own_ring = true;                 ///< the calling thread is the ring's
+};
+
+/// Of the request being served by the calling thread.
+ReplyPath& reply_path();
 
 }  // namespace plyfs::fuse

@@ -94,4 +94,10 @@ char* thread_buffer(std::size_t size_bytes) {
   return buffer.at_least(size_bytes);
 }
 
+char* reply_buffer(std::size_t size_bytes) {
+  const sys::FuseRing::Slot* const slot = reply_path().slot;
+  return slot != nullptr && size_bytes <= slot->payload_bytes() ? slot->payload()
+                                                                : thread_buffer(size_bytes);
+}
+
 }  // namespace plyfs::fuse

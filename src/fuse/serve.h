@@ -122,6 +122,8 @@ void serve(fuse_req_t request, const char* name_of_verb, fuse_ino_t id, const ch
 
 /// One large buffer per thread, for replies.
 char* thread_buffer(std::size_t size_bytes);
+/// The same for requests that carry no name or data: then a reply can be made where it leaves.
+char* reply_buffer(std::size_t size_bytes);
 
 void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                 fuse_file_info* file);

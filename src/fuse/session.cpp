@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "fuse/caller_follower.h"
@@ -17,36 +19,54 @@
 #include "fuse/sweeper.h"
 #include "sys/creds.h"
 #include "sys/fuse_device.h"
+#include "sys/scheduling.h"
 
 namespace plyfs::fuse {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1024 * 1024 + 8192;  // the largest WRITE and its headers
-constexpr std::uint32_t kWantedInitFlags = FUSE_HANDLE_KILLPRIV_V2;
-constexpr std::uint32_t kUnwantedInitFlags = FUSE_HANDLE_KILLPRIV;
+constexpr std::size_t kPayloadBytes = 1024 * 1024;        // of a ring's slot: the largest WRITE
+// From linux/fuse.h of Linux 6.14; Debian 12 has an older one.
+constexpr std::uint64_t kOverIoUring = 1ULL << 41;
+constexpr std::chrono::milliseconds kForgetsGather{5};
+constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is enough
+
+/// libfuse 3.14 knows neither KILLPRIV_V2, without which every write asks for security.capability
+/// first, nor io_uring: both are accepted here, in its reply to INIT.
+void accept_more(const RawRequest& raw, const iovec& reply) {
+  fuse_init_out out{};
+  if (reply.iov_len < sizeof out) {
+    return;
+  }
+  std::memcpy(&out, reply.iov_base, sizeof out);
+  if ((raw.offered_flags & FUSE_HANDLE_KILLPRIV_V2) != 0) {
+    out.flags = (out.flags & ~std::uint32_t{FUSE_HANDLE_KILLPRIV}) | FUSE_HANDLE_KILLPRIV_V2;
+  }
+  if (raw.use_rings) {
+    out.flags2 = (out.flags & FUSE_INIT_EXT) != 0 ? out.flags2 : 0;
+    out.flags |= FUSE_INIT_EXT;
+    out.flags2 |= static_cast<std::uint32_t>(kOverIoUring >> 32);
+  }
+  std::memcpy(reply.iov_base, &out, sizeof out);
+}
 
 long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   RawRequest& raw = raw_request();
-  if (raw.opcode == FUSE_INIT && count >= 2 &&
-      parts[1].iov_len >= offsetof(fuse_init_out, flags) + sizeof(std::uint32_t)) {
-    // libfuse 3.14 does not know KILLPRIV_V2, without which every write asks for
-    // security.capability first.
-    auto* reply = static_cast<char*>(parts[1].iov_base) + offsetof(fuse_init_out, flags);
-    std::uint32_t flags = 0;
-    std::memcpy(&flags, reply, sizeof flags);
-    if ((raw.offered_flags & kWantedInitFlags) == kWantedInitFlags) {
-      flags = (flags & ~kUnwantedInitFlags) | kWantedInitFlags;
-    }
-    std::memcpy(reply, &flags, sizeof flags);
+  if (raw.opcode == FUSE_INIT && count >= 2) {
+    accept_more(raw, parts[1]);
     raw.opcode = 0;
   }
-  if (count > 0 && parts[0].iov_len >= sizeof(fuse_out_header)) {
-    fuse_out_header header{};
+  fuse_out_header header{};
+  if (count > 0 && parts[0].iov_len >= sizeof header) {
     std::memcpy(&header, parts[0].iov_base, sizeof header);
     raw.failed = raw.failed || header.error < 0;
   }
-  const long written = sys::write_message(thread_device(), parts, count);
-  return written;
+  ReplyPath& path = reply_path();
+  const bool notification = header.unique == 0;
+  if (path.slot == nullptr || notification) {
+    return sys::write_message(path.device, parts, count);
+  }
+  return path.ring->reply(*std::exchange(path.slot, nullptr), parts, count, path.own_ring);
 }
 
 ssize_t on_read_unused(int /*fd*/, void* /*buffer*/, std::size_t /*size*/, void* /*user_data*/) {
@@ -70,6 +90,10 @@ fuse_in_header header_of(const char* message) {
   return header;
 }
 
+bool is_forget(std::uint32_t opcode) {
+  return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
 /// Reads what libfuse drops, and turns TMPFILE into a CREATE (same body) marked as unnamed.
 void inspect(char* message, std::size_t size) {
   RawRequest raw;
@@ -79,6 +103,9 @@ void inspect(char* message, std::size_t size) {
   switch (header.opcode) {
     case FUSE_INIT:
       raw.offered_flags = body_of<fuse_init_in>(message, size).flags;
+      if ((raw.offered_flags & FUSE_INIT_EXT) != 0) {
+        raw.offered_flags |= std::uint64_t{body_of<fuse_init_in>(message, size).flags2} << 32;
+      }
       break;
     case FUSE_WRITE:
       raw.kill_suid_sgid =
@@ -111,9 +138,9 @@ RawRequest& raw_request() {
   return request;
 }
 
-int& thread_device() {
-  thread_local int device = -1;
-  return device;
+ReplyPath& reply_path() {
+  thread_local ReplyPath path;
+  return path;
 }
 
 Session::Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher)
@@ -178,31 +205,115 @@ Session::Served Session::serve_one(int device, char* buffer, CallerFollower* fol
   if (*got < sizeof(fuse_in_header)) {
     return Served::kEnd;
   }
-  const std::uint64_t began = ticks_now();
-  const fuse_in_header header = header_of(buffer);
   if (follower != nullptr) [[likely]] {
-    follower->on_request(static_cast<pid_t>(header.pid));
+    follower->on_request(static_cast<pid_t>(header_of(buffer).pid));
   }
-  inspect(buffer, *got);
+  process(buffer, *got);
+  return Served::kRequest;
+}
+
+void Session::process(char* bytes, std::size_t size) {
+  const std::uint64_t began = ticks_now();
+  const std::uint32_t opcode = header_of(bytes).opcode;
+  inspect(bytes, size);
+  if (opcode == FUSE_INIT && (raw_request().offered_flags & kOverIoUring) != 0) {
+    raw_request().use_rings = make_rings();
+  }
   fuse_buf message{};
-  message.mem = buffer;
-  message.size = *got;
+  message.mem = bytes;
+  message.size = size;
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
   if (WorkerCounters* const counters = thread_counters(); counters != nullptr) [[likely]] {
-    (*counters)[header.opcode < kOpcodes ? header.opcode : kOpcodes - 1].count(
-        ticks_now() - began, raw_request().failed);
+    (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ticks_now() - began,
+                                                                 raw_request().failed);
   }
-  return Served::kRequest;
 }
 
 void Session::work(sys::UniqueFd device) {
   sys::detach_thread_fs();
   thread_counters() = &counters_.add_worker();
-  thread_device() = device.borrow().get();
+  reply_path().device = device.borrow().get();
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   CallerFollower follower{options_.follow_callers};
-  while (serve_one(thread_device(), buffer.get(), &follower) != Served::kEnd) {
+  while (serve_one(reply_path().device, buffer.get(), &follower) != Served::kEnd) {
+    if (uses_rings_ && is_forget(header_of(buffer.get()).opcode)) {
+      // Nobody waits for these. While we do not, the caller's kernel has nobody to wake.
+      std::this_thread::sleep_for(kForgetsGather);
+    }
+  }
+}
+
+bool Session::make_rings() {
+  if (!options_.use_rings) {
+    return false;
+  }
+  // The kernel waits for all queues before it sends the first request: what can fail does so now.
+  const std::vector<unsigned> processors = sys::online_processors();
+  const std::size_t each = processors.size() >= kManyProcessors ? 1 : 2;
+  for (std::size_t i = 0; i < processors.size() * each; ++i) {
+    auto ring = sys::FuseRing::make(kPayloadBytes);
+    if (!ring) {
+      log::write(log::Level::kInfo, "no io_uring: " + ring.error().message());
+      rings_.clear();
+      return false;
+    }
+    rings_.push_back({std::move(*ring), processors[i % processors.size()]});
+  }
+  uses_rings_ = true;
+  return true;
+}
+
+Status Session::lend_slots(const Ring& ring) {
+  const sys::BorrowedFd device{fuse_session_fd(session_)};
+  TRY(ring.ring->lend_slot(device, ring.processor));
+  if (&ring == rings_.data()) {
+    // Queues of processors that are not there (yet): the kernel wants something in each.
+    const std::vector<unsigned> online = sys::online_processors();
+    for (unsigned queue = 0; queue < sys::possible_processors(); ++queue) {
+      if (!std::binary_search(online.begin(), online.end(), queue)) {
+        TRY(ring.ring->lend_slot(device, queue));
+      }
+    }
+  }
+  return ring.ring->hand_over();
+}
+
+void Session::work_ring(const Ring& ring, std::latch& lent) {
+  sys::detach_thread_fs();
+  thread_counters() = &counters_.add_worker();
+  if (options_.follow_callers) {
+    // A request comes in the queue of its caller's processor.
+    (void)sys::ProcessorSet::only(ring.processor).apply();
+  }
+  const Status ready = lend_slots(ring);
+  // ENOTCONN: unmounted already.
+  if (!ready && ready.error() != ENOTCONN) {
+    log::write(log::Level::kError, "io_uring: " + ready.error().message());
+    rings_failed_ = true;
+  }
+  lent.count_down();
+  ReplyPath& path = reply_path();
+  path.device = fuse_session_fd(session_);
+  path.ring = ring.ring.get();
+  while (ready) {
+    const auto slot = ring.ring->wait();
+    if (!slot) {
+      if (slot.error() != ENOTCONN) {
+        log::write(log::Level::kError, "waiting for requests: " + slot.error().message());
+      }
+      return;
+    }
+    if (*slot == nullptr) {
+      continue;
+    }
+    path.slot = *slot;
+    process((*slot)->message(), (*slot)->size());
+    if (path.slot != nullptr) {
+      // It is answered later, by the flusher, which needs us to serve others meanwhile.
+      path.slot = nullptr;
+      (void)ring.ring->lend_slot(sys::BorrowedFd{path.device}, ring.processor);
+    }
   }
 }
 
@@ -210,10 +321,10 @@ Status Session::serve(const std::function<void()>& ready) {
   // The first message is INIT, and libfuse keeps what it says without a lock.
   {
     const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-    thread_device() = fuse_session_fd(session_);
+    reply_path().device = fuse_session_fd(session_);
     Served first = Served::kNothing;
     while (first == Served::kNothing) {
-      first = serve_one(thread_device(), buffer.get(), nullptr);
+      first = serve_one(reply_path().device, buffer.get(), nullptr);
     }
     if (first == Served::kEnd) {
       return Errno{ENODEV};
@@ -227,29 +338,43 @@ Status Session::serve(const std::function<void()>& ready) {
   }
   std::vector<std::thread> workers;
   std::atomic<unsigned> running{0};
+  std::latch lent{static_cast<std::ptrdiff_t>(rings_.size())};
+  const auto start = [&](auto body) {
+    running.fetch_add(1);
+    workers.emplace_back([this, &running, body = std::move(body)]() mutable {
+      body();
+      running.fetch_sub(1);
+      sys::signal_event(wake_.borrow());
+    });
+  };
   {
     const sys::BlockSignals blocked;
-    for (unsigned i = 0; i < std::max(options_.threads, 1U); ++i) {
+    // With rings only FORGET and INTERRUPT are read from the device.
+    const unsigned readers = rings_.empty() ? std::max(options_.threads, 1U) : 1;
+    for (unsigned i = 0; i < readers; ++i) {
       auto device = clone_device();
       if (!device) {
         break;
       }
-      running.fetch_add(1);
-      workers.emplace_back([this, &running, fd = std::move(*device)]() mutable {
-        work(std::move(fd));
-        running.fetch_sub(1);
-        sys::signal_event(wake_.borrow());
-      });
+      start([this, fd = std::move(*device)]() mutable { work(std::move(fd)); });
+    }
+    for (const Ring& ring : rings_) {
+      start([this, &ring, &lent] { work_ring(ring, lent); });
     }
   }
   if (workers.empty()) {
     return Errno{EMFILE};
   }
-  ready();
+  lent.wait();
+  if (rings_failed_) {
+    stop();
+  } else {
+    ready();
+  }
   sys::wait_event(wake_.borrow());
   // Unmounted already, or asked to stop: then the mount is taken off the tree now, and the workers
   // go on until the last user has closed its files.
-  if (running.load() == workers.size()) {
+  if (running.load() == workers.size() || rings_failed_) {
     fuse_session_unmount(session_);
     mounted_ = false;
   }
@@ -257,7 +382,7 @@ Status Session::serve(const std::function<void()>& ready) {
     worker.join();
   }
   dispatcher_.flusher = nullptr;
-  return {};
+  return rings_failed_ ? Status{Errno{EIO}} : Status{};
 }
 
 void Session::stop() { sys::signal_event(wake_.borrow()); }

@@ -3,7 +3,9 @@
 
 #include <fuse_lowlevel.h>
 
+#include <atomic>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,6 +14,7 @@
 #include "fuse/counters.h"
 #include "fuse/dispatch.h"
 #include "plyfs/result.h"
+#include "sys/fuse_ring.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::fuse {
@@ -23,6 +26,7 @@ struct SessionOptions {
   std::vector<std::string> words;  ///< for mount(2) or fusermount3
   unsigned threads = 2;
   bool follow_callers = true;  ///< fuse/caller_follower
+  bool use_rings = true;       ///< FUSE over io_uring, where the kernel offers it
 };
 
 /// libfuse's session with our own loop: each worker has its own clone of /dev/fuse, and what
@@ -41,6 +45,8 @@ class Session {
   Status serve(const std::function<void()>& ready);
   /// Async-signal-safe.
   void stop();
+  /// Whether requests come over io_uring. Known when `ready` is called. Thread-safe.
+  [[nodiscard]] bool uses_rings() const { return uses_rings_; }
   /// Of the requests served so far. Thread-safe.
   [[nodiscard]] Counters& counters() { return counters_; }
 
@@ -49,13 +55,25 @@ class Session {
   enum class Served : std::uint8_t { kRequest, kNothing, kEnd };
   /// `follower` may be null.
   Served serve_one(int device, char* buffer, CallerFollower* follower);
+  void process(char* bytes, std::size_t size);
   void work(sys::UniqueFd device);
+  /// At INIT. False, and no rings, where io_uring is not to be had.
+  bool make_rings();
+  struct Ring {
+    std::unique_ptr<sys::FuseRing> ring;
+    unsigned processor = 0;  ///< whose queue it serves
+  };
+  Status lend_slots(const Ring& ring);
+  void work_ring(const Ring& ring, std::latch& lent);
   Result<sys::UniqueFd> clone_device();
 
   const SessionOptions options_;
   fuse_session* session_;
   Dispatcher& dispatcher_;
   Counters counters_;
+  std::vector<Ring> rings_;  ///< empty: requests are read from the device
+  std::atomic<bool> uses_rings_{false};
+  std::atomic<bool> rings_failed_{false};
   sys::UniqueFd wake_;  ///< eventfd: stop() or the last worker's end
   bool mounted_ = false;
 };

@@ -30,7 +30,7 @@ Sweeper::~Sweeper() {
 
 void Sweeper::work() {
   sys::detach_thread_fs();
-  thread_device() = fuse_session_fd(dispatcher_.session);
+  reply_path().device = fuse_session_fd(dispatcher_.session);
   std::unique_lock lock{mu_};
   while (!changed_.wait_for(lock, kInterval, [this] { return stopping_; })) {
     lock.unlock();

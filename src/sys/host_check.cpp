@@ -22,6 +22,13 @@ namespace {
 
 Answer answer(int condition) { return condition != 0 ? Answer::kYes : Answer::kNo; }
 
+char first_byte_of(const char* file) {
+  std::ifstream stream{file};
+  char byte = '\0';
+  stream.get(byte);
+  return byte;
+}
+
 Status open_device() {
   const UniqueFd device{::open("/dev/fuse", O_RDWR | O_CLOEXEC)};
   if (!device.valid()) {
@@ -110,6 +117,7 @@ HostFacts host_facts(std::string_view search_path) {
   facts.fusermount = find_fusermount(search_path);
   facts.fusermount_works = answer(!facts.fusermount.empty() && gains_privileges(facts.fusermount));
   facts.no_new_privileges = answer(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+  facts.over_io_uring = answer(first_byte_of("/sys/module/fuse/parameters/enable_uring") == 'Y');
   facts.mount_table = answer(::access("/etc/mtab", R_OK) == 0);
   facts.user_allow_other = answer(allows_other_users());
   return facts;

@@ -18,6 +18,7 @@ struct HostFacts {
   Answer fusermount_works = Answer::kNo;   ///< it is setuid root or has CAP_SYS_ADMIN as a file
   Answer no_new_privileges = Answer::kNo;  ///< prctl(2): setuid programs gain nothing
   Answer mount_table = Answer::kNo;        ///< /etc/mtab can be read: fusermount3 -u looks there
+  Answer over_io_uring = Answer::kNo;      ///< the kernel offers FUSE over io_uring (enable_uring)
   Answer user_allow_other = Answer::kNo;   ///< /etc/fuse.conf lets ordinary users use allow_other
 };
 

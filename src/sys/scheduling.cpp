@@ -25,6 +25,14 @@ Result<ProcessorSet> ProcessorSet::of_thread(pid_t tid) {
   return set;
 }
 
+ProcessorSet ProcessorSet::only(unsigned processor) {
+  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  ProcessorSet set;
+  set.words_.resize(processor / kBits + 1);
+  set.words_.back() = 1UL << (processor % kBits);
+  return set;
+}
+
 int ProcessorSet::count() const {
   int bits = 0;
   for (const unsigned long word : words_) {

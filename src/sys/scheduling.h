@@ -15,6 +15,7 @@ class ProcessorSet {
   /// Those of the thread `tid` of our pid namespace, 0 for the calling one (sched_getaffinity(2)).
   /// ESRCH when it has ended.
   static Result<ProcessorSet> of_thread(pid_t tid);
+  static ProcessorSet only(unsigned processor);
   [[nodiscard]] int count() const;
   [[nodiscard]] bool contains(const ProcessorSet& other) const;
   /// Restricts the calling thread to these, and moves it there if it runs elsewhere.

@@ -77,7 +77,7 @@ SINGLE_HEADERS = {
         "sys/unique_fd.h",
     },
     # The session loop reads /dev/fuse; each worker has a umask and processors of its own.
-    "fuse": {"sys/creds.h", "sys/fuse_device.h", "sys/scheduling.h", "sys/unique_fd.h"},
+    "fuse": {"sys/creds.h", "sys/fuse_device.h", "sys/fuse_ring.h", "sys/scheduling.h", "sys/unique_fd.h"},
 }
 
 SYSTEM_CALL_HOME = ["src/sys/"]

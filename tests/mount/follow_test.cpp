@@ -64,7 +64,7 @@ TEST_CASE("a worker goes to the processor to which its one caller is bound, and 
   on(plyfs_only(), [&](const System& system) {
     for (const bool follow : {true, false}) {
       Stack stack = Stack{}.lower({file("f", "1")}).upper();
-      stack.mount(system, follow ? "threads=1" : "threads=1,follow=off");
+      stack.mount(system, follow ? "uring=off,threads=1" : "uring=off,threads=1,follow=off");
       for (const int processor : {*all.begin(), *all.rbegin()}) {
         INFO("processor " << processor << " follow " << follow);
         REQUIRE(ask_from({processor}, stack()) == "ok");
