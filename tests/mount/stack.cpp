@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <optional>
 #include <stdexcept>
@@ -219,7 +220,9 @@ std::string Stack::layer_options() const {
 void Stack::mount(const System& system, const std::string& more_options) {
   build(system);
   std::string options = layer_options();
-  for (const std::string& more : {system.options, more_options}) {
+  const char* const everywhere = system.is_plyfs() ? std::getenv("PLYFS_TEST_OPTIONS") : nullptr;
+  for (const std::string& more :
+       {system.options, std::string{everywhere != nullptr ? everywhere : ""}, more_options}) {
     options += more.empty() ? "" : "," + more;
   }
   state_->more_options = more_options;

@@ -44,6 +44,8 @@ Systems kernel_only();
 /// Why `system` cannot be had on this machine; empty when it can.
 std::string missing(const System& system);
 
+// PLYFS_TEST_OPTIONS goes to every mount of plyfs.
+
 /// Runs `body` once per system, each in a section named like it (`-c plyfs` selects one). A hang
 /// kills the daemon, so that it ends as a failure.
 template <typename Body>

@@ -28,6 +28,16 @@ clear_room() {
   fi
 }
 
+# Lets this kernel offer FUSE over io_uring until the end, if it can: the tests as a user go over
+# that, the tests as root over /dev/fuse.
+offer_io_uring() {
+  local switch=/sys/module/fuse/parameters/enable_uring
+  [[ -e $switch ]] || { as_root modprobe fuse 2>/dev/null && [[ -e $switch ]]; } || return 0
+  [[ $(<"$switch") == N ]] || return 0
+  echo Y | as_root tee "$switch" >/dev/null 2>&1 &&
+    trap 'echo N | as_root tee '"$switch"' >/dev/null; clear_room' EXIT
+}
+
 now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
 
 # report STATUS NAME STARTED_MS COUNTS [ENDED_MS]
