@@ -1,8 +1,12 @@
 #include "commands/stats_command.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
+#include <map>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "base/text.h"
@@ -38,6 +42,87 @@ std::uint64_t requests_of(const Json& stats, const std::string& operation) {
     }
   }
   return 0;
+}
+
+using Buckets = std::map<int, std::uint64_t>;  ///< requests by power of two
+
+/// The buckets of one operation, numbered from that of `base_us`. Two answers of a daemon may put
+/// the same bound at slightly different times (its clock is measured when it is asked), so the
+/// number is what counts.
+Buckets buckets_of(const Json& stats, const std::string& operation, double base_us) {
+  Buckets buckets;
+  for (const Json& entry : stats.value("requests", Json::array())) {
+    if (entry.value("operation", "") != operation) {
+      continue;
+    }
+    for (const Json& bucket : entry.value("histogram", Json::array())) {
+      const double below_us = bucket.value("below_us", 0.0);
+      if (below_us > 0) {
+        buckets[static_cast<int>(std::lround(std::log2(below_us / base_us)))] +=
+            bucket.value("requests", std::uint64_t{0});
+      }
+    }
+  }
+  return buckets;
+}
+
+double any_bound_us(const Json& stats) {
+  for (const Json& entry : stats.value("requests", Json::array())) {
+    for (const Json& bucket : entry.value("histogram", Json::array())) {
+      if (const double below_us = bucket.value("below_us", 0.0); below_us > 0) {
+        return below_us;
+      }
+    }
+  }
+  return 0;
+}
+
+std::string share_text(std::uint64_t part, std::uint64_t whole) {
+  if (part == 0) {
+    return ".";
+  }
+  const double share = 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+  return share < 0.5 ? "<1" : std::to_string(std::lround(share));
+}
+
+/// How the latencies are spread, one row for each operation; of the requests since `before`.
+std::string distribution_text(const Json& now, const Json* before, const dump::PrintStyle& style) {
+  const double base_us = any_bound_us(now);
+  std::map<std::string, Buckets> rows;
+  std::set<int> columns;
+  for (const Json& entry : now.value("requests", Json::array())) {
+    const std::string operation = entry.value("operation", "");
+    Buckets fresh = buckets_of(now, operation, base_us);
+    for (const auto& [column, requests] :
+         before == nullptr ? Buckets{} : buckets_of(*before, operation, base_us)) {
+      fresh[column] -= std::min(fresh[column], requests);
+    }
+    std::erase_if(fresh, [](const auto& bucket) { return bucket.second == 0; });
+    for (const auto& [column, requests] : fresh) {
+      columns.insert(column);
+    }
+    if (!fresh.empty()) {
+      rows.emplace(operation, std::move(fresh));
+    }
+  }
+  std::vector<std::string> head = {"OF 100 TOOK LESS THAN"};
+  for (const int column : columns) {
+    head.push_back(fixed(std::ldexp(base_us, column)) + " us");
+  }
+  dump::Table table{std::move(head)};
+  for (const auto& [operation, buckets] : rows) {
+    std::uint64_t all = 0;
+    for (const auto& [column, requests] : buckets) {
+      all += requests;
+    }
+    std::vector<std::string> row = {operation};
+    for (const int column : columns) {
+      const auto found = buckets.find(column);
+      row.push_back(share_text(found == buckets.end() ? 0 : found->second, all));
+    }
+    table.add(std::move(row));
+  }
+  return rows.empty() ? std::string{} : table.text(style) + '\n';
 }
 
 std::string cache_line(const Json& now, const std::string& name, const char* open) {
@@ -97,7 +182,7 @@ std::string stats_text(const Json& now, const Json* before, const dump::PrintSty
              fixed(static_cast<double>(number(now, "/process/user_cpu_us")) / 1e6) + " s user, " +
                  fixed(static_cast<double>(number(now, "/process/system_cpu_us")) / 1e6) +
                  " s system"});
-  return table.text(style) + '\n' + facts.text(style);
+  return table.text(style) + '\n' + distribution_text(now, before, style) + facts.text(style);
 }
 
 int run_stats(const StatsArguments& arguments) {

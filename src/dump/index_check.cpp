@@ -88,6 +88,9 @@ void IndexCheck::see_origin(const Version& version) {
     const auto known = entries_.find(layer::index_name(**origin));
     if (known != entries_.end()) {
       known->second.lower_nlink = static_cast<std::int64_t>(version.stat.nlink);
+      const bool hidden =
+          version.state == State::kHidden && version.reason.cause != Cause::kIndexed;
+      known->second.hidden += hidden ? 1 : 0;
     }
   }
 }
@@ -118,7 +121,9 @@ void IndexCheck::finish(std::vector<Finding>& findings) const {
                                       static_cast<std::int64_t>(known.entry.stat.nlink),
                                       known.lower_nlink)
             : known.lower_nlink;
-    if (counted != known.names && all_seen) {
+    // The count begins as that of the lower inode, whose names may be hidden by layers above.
+    const bool right = counted >= known.names && counted <= known.names + known.hidden;
+    if (!right && all_seen) {
       findings.push_back(finding_of(Problem::kWrongLinkCount, Weight::kError, name,
                                     "a hard-linked file counts " + std::to_string(counted) +
                                         " names and has " + std::to_string(known.names)));

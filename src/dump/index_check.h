@@ -33,6 +33,7 @@ class IndexCheck {
   struct Known {
     IndexEntry entry;
     std::int64_t names = 0;        ///< of the merged tree that show it
+    std::int64_t hidden = 0;       ///< names in the layers that are hidden by layers above
     std::int64_t lower_nlink = 0;  ///< of the lower file it was copied from; 0: not found
   };
   explicit IndexCheck(const OpenStack& stack) : stack_(&stack) {}

@@ -1,11 +1,13 @@
 #include "dump/layers.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 
 #include "dump/content.h"
@@ -15,12 +17,13 @@ namespace plyfs::dump {
 namespace {
 
 constexpr std::int64_t kSmallest = 1;  // empty files share nothing
+constexpr std::size_t kDigestDigits = 32;
 
 struct Candidate {
   std::int64_t size_bytes = 0;
   layer::LayerIndex layer = 0;
   std::string path;
-  std::string digest;
+  std::array<char, kDigestDigits> digest{};  ///< all zero: not read
 };
 
 /// Which layers have files of a size.
@@ -60,16 +63,18 @@ class Summary {
       return !sizes_[candidate.size_bytes].several;
     });
     hash_all(progress);
-    std::map<std::pair<std::int64_t, std::string>, std::vector<const Candidate*>> groups;
-    for (const Candidate& candidate : candidates_) {
-      if (candidate.digest.empty()) {
-        ++report_.unreadable_files;
-      } else {
-        groups[{candidate.size_bytes, candidate.digest}].push_back(&candidate);
-      }
-    }
-    for (const auto& [content, files] : groups) {
-      count_group(files);
+    report_.unreadable_files = static_cast<std::uint64_t>(std::erase_if(
+        candidates_, [](const Candidate& candidate) { return candidate.digest.front() == 0; }));
+    const auto content_of = [](const Candidate& candidate) {
+      return std::tie(candidate.size_bytes, candidate.digest);
+    };
+    std::ranges::sort(candidates_, {}, content_of);
+    for (auto first = candidates_.begin(); first != candidates_.end();) {
+      const auto other = std::find_if(first, candidates_.end(), [&](const Candidate& candidate) {
+        return content_of(candidate) != content_of(*first);
+      });
+      count_group({first, other});
+      first = other;
     }
   }
 
@@ -134,8 +139,9 @@ class Summary {
     const auto work = [&](bool reports) {
       for (std::size_t i = next.fetch_add(1); i < candidates_.size(); i = next.fetch_add(1)) {
         Candidate& candidate = candidates_[i];
-        auto digest = file_digest(stack_.layers()[candidate.layer], candidate.path);
-        candidate.digest = digest ? *std::move(digest) : std::string{};
+        if (const auto digest = file_digest(stack_.layers()[candidate.layer], candidate.path)) {
+          std::copy_n(digest->begin(), kDigestDigits, candidate.digest.begin());
+        }
         done.fetch_add(static_cast<std::uint64_t>(candidate.size_bytes));
         if (reports) {
           progress(done.load(), total);
@@ -153,17 +159,18 @@ class Summary {
     }
   }
 
-  void count_group(const std::vector<const Candidate*>& files) {
+  /// Files of the same content.
+  void count_group(std::span<const Candidate> files) {
     const bool several = std::ranges::any_of(
-        files, [&](const Candidate* file) { return file->layer != files.front()->layer; });
+        files, [&](const Candidate& file) { return file.layer != files.front().layer; });
     if (!several) {
       return;
     }
-    const auto bytes = static_cast<std::uint64_t>(files.front()->size_bytes);
+    const auto bytes = static_cast<std::uint64_t>(files.front().size_bytes);
     report_.duplicate_bytes += bytes * (files.size() - 1);
-    for (const Candidate* file : files) {
-      ++report_.layers[file->layer].shared_files;
-      report_.layers[file->layer].shared_bytes += bytes;
+    for (const Candidate& file : files) {
+      ++report_.layers[file.layer].shared_files;
+      report_.layers[file.layer].shared_bytes += bytes;
     }
   }
 

@@ -39,7 +39,7 @@ using HashProgress = std::function<void(std::uint64_t done, std::uint64_t total)
 enum class Sharing : std::uint8_t { kSkip, kFind };
 
 /// Files of equal size in different layers are hashed (XXH3-128), by one thread per processor.
-/// Memory: about 100 bytes and the path for each file that has a size in common with another.
+/// Memory: about 80 bytes and the path for each file that is not empty.
 Result<LayersReport> summarise_layers(const OpenStack& stack, Sharing sharing,
                                       const HashProgress& progress);
 

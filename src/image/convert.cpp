@@ -117,21 +117,28 @@ class Converter {
     return writer_.add(view_, path, object);
   }
 
-  /// The private marks of an object by their names in the other family. What whiteouts and opaque
-  /// directories say is said by the writer.
+  /// The private marks of an object by their names in the other family; aufs has none of its own,
+  /// and keeps what tells where an object came from under the name that it had. What whiteouts and
+  /// opaque directories say is said by the writer.
   Result<std::vector<std::pair<std::string, std::string>>> translated(const Object& object) {
     using layer::Mark;
     std::vector<std::pair<std::string, std::string>> marks;
     for (const Mark mark : {Mark::kRedirect, Mark::kMetacopy, Mark::kOrigin, Mark::kImpure,
                             Mark::kNlink, Mark::kPlyfsIno}) {
       std::optional<std::string> value;
+      const char* found_as = nullptr;
       for (const XattrNamespace space : {XattrNamespace::kTrusted, XattrNamespace::kUser}) {
         if (!value) {
-          value = TRY(sys::get_xattr(object.ref(), layer::mark_name(space, mark)));
+          found_as = layer::mark_name(space, mark);
+          value = TRY(sys::get_xattr(object.ref(), found_as));
         }
       }
       if (!value) {
         continue;
+      }
+      const bool holds_user = object.stat.is_regular() || object.stat.is_directory();
+      if (format_ == LayerFormat::kUserXattr && !holds_user) {
+        continue;  // links and special files take no user.* xattrs, in the kernel's layers neither
       }
       if (format_ != LayerFormat::kAufs) {
         const auto space =
@@ -139,6 +146,8 @@ class Converter {
         marks.emplace_back(layer::mark_name(space, mark), *std::move(value));
       } else if (mark == Mark::kRedirect || mark == Mark::kMetacopy) {
         return Errno{EOPNOTSUPP};
+      } else {
+        marks.emplace_back(found_as, *std::move(value));
       }
     }
     return marks;

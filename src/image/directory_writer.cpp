@@ -11,6 +11,10 @@
 namespace plyfs::image {
 namespace {
 
+// A default ACL is handed down to what is made in its directory, so it comes last.
+constexpr const char* kDefaultAcl = "system.posix_acl_default";
+constexpr const char* kAccessAcl = "system.posix_acl_access";
+
 TimeChange exactly(timespec time) { return {TimeChange::Kind::kValue, time}; }
 
 class DirectoryWriter final : public TreeWriter {
@@ -39,6 +43,12 @@ class DirectoryWriter final : public TreeWriter {
     Open root;
     root.fd = TRY(sys::open_listing({place_.directory.borrow(), name}));
     root.stat.mode = kTypeDirectory | 0755;
+    for (const char* const acl : {kDefaultAcl, kAccessAcl}) {  // of the target's parent
+      const Status removed = writer_.remove_xattr({root.fd.borrow(), ""}, acl);
+      if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP) {
+        return removed;
+      }
+    }
     chain_.push_back(std::move(root));
     return {};
   }
@@ -48,7 +58,7 @@ class DirectoryWriter final : public TreeWriter {
     if (path.empty()) {
       chain_.front().stat = object.stat;
       chain_.front().has_times = true;
-      return set_xattrs(object, {chain_.front().fd.borrow(), ""});
+      return set_xattrs(object, {chain_.front().fd.borrow(), ""}, chain_.front().default_acl);
     }
     const std::string name = TRY(enter_parent_of(path));
     const sys::BorrowedFd directory = chain_.back().fd.borrow();
@@ -60,13 +70,14 @@ class DirectoryWriter final : public TreeWriter {
       open.fd = TRY(sys::open_listing(made));
       open.stat = object.stat;
       open.has_times = true;
-      TRY(set_xattrs(object, {open.fd.borrow(), ""}));
+      TRY(set_xattrs(object, {open.fd.borrow(), ""}, open.default_acl));
       chain_.push_back(std::move(open));
       return {};
     }
     TRY(make(view, object, directory, name.c_str()));
     TRY(set_owner(object.stat, made));
-    TRY(set_xattrs(object, made));
+    std::string none;  // only directories have a default ACL
+    TRY(set_xattrs(object, made, none));
     return set_mode_and_times(object.stat, made);
   }
 
@@ -128,6 +139,7 @@ class DirectoryWriter final : public TreeWriter {
     sys::UniqueFd fd;
     FileStat stat;
     bool has_times = false;
+    std::string default_acl;  ///< set when the directory is left; empty: none
   };
 
   Status make_empty(sys::BorrowedFd directory, const std::string& name) {
@@ -162,9 +174,14 @@ class DirectoryWriter final : public TreeWriter {
                : writer_.change_owner(made, stat.uid, stat.gid);
   }
 
-  Status set_xattrs(const Object& object, sys::ObjectRef made) {
-    for (const auto& [name, value] : TRY(public_xattrs(object))) {
-      TRY(writer_.set_xattr(made, name.c_str(), value, 0));
+  /// All but a default ACL, which goes to `default_acl`.
+  Status set_xattrs(const Object& object, sys::ObjectRef made, std::string& default_acl) {
+    for (auto& [name, value] : TRY(public_xattrs(object))) {
+      if (name == kDefaultAcl) {
+        default_acl = std::move(value);
+      } else {
+        TRY(writer_.set_xattr(made, name.c_str(), value, 0));
+      }
     }
     for (const auto& [name, value] : object.marks) {
       TRY(writer_.set_xattr(made, name.c_str(), value, 0));
@@ -185,6 +202,9 @@ class DirectoryWriter final : public TreeWriter {
     chain_.pop_back();
     const sys::ObjectRef made{open.fd.borrow(), ""};
     TRY(set_owner(open.stat, made));
+    if (!open.default_acl.empty()) {
+      TRY(writer_.set_xattr(made, kDefaultAcl, open.default_acl, 0));
+    }
     if (!open.has_times) {
       return writer_.change_mode(made, open.stat.mode & kPermissionMask);
     }

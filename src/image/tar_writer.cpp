@@ -30,6 +30,17 @@ Errno error_of(archive* handle) {
   return Errno{error > 0 ? error : EIO};
 }
 
+/// A time as libarchive (3.6) writes it rightly: it prints the seconds and the fraction each by
+/// itself, so that 5 s before 1970 and a quarter more (-5, 0.25) would become -5.25 instead of
+/// -4.75. In the last second before 1970 the seconds would be -0; its fraction is left out.
+timespec printable_time(timespec time) {
+  constexpr long kSecond_ns = 1'000'000'000;
+  if (time.tv_sec >= 0 || time.tv_nsec == 0) {
+    return time;
+  }
+  return time.tv_sec == -1 ? timespec{-1, 0} : timespec{time.tv_sec + 1, kSecond_ns - time.tv_nsec};
+}
+
 /// Two archives in a row: the tar, and, where it is compressed, a "raw" one that only compresses.
 class TarWriter final : public TreeWriter {
  public:
@@ -172,7 +183,8 @@ class TarWriter final : public TreeWriter {
     archive_entry_set_mode(entry.get(), stat.mode);
     archive_entry_set_uid(entry.get(), stat.uid);
     archive_entry_set_gid(entry.get(), stat.gid);
-    archive_entry_set_mtime(entry.get(), stat.mtime.tv_sec, stat.mtime.tv_nsec);
+    const timespec mtime = printable_time(stat.mtime);
+    archive_entry_set_mtime(entry.get(), mtime.tv_sec, mtime.tv_nsec);
     archive_entry_set_size(entry.get(), 0);
     if (stat.type() == kTypeChar || stat.type() == kTypeBlock) {
       archive_entry_set_rdev(entry.get(), stat.rdev);

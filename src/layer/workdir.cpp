@@ -8,6 +8,7 @@
 #include "sys/dir_ops.h"
 #include "sys/dir_stream.h"
 #include "sys/object_stat.h"
+#include "sys/object_xattr.h"
 
 namespace plyfs::layer {
 namespace {
@@ -24,6 +25,17 @@ Result<sys::UniqueFd> make_and_open(UpperWriter& writer, sys::BorrowedFd dir, co
     return made.error();
   }
   return sys::open_directory_at(dir, name);
+}
+
+/// What is staged has the ACLs that it is given, never those that the directory above the work
+/// directory hands down (as ovl_workdir_create()).
+Status drop_acls(UpperWriter& writer, sys::BorrowedFd directory) {
+  for (const char* const name : {"system.posix_acl_default", "system.posix_acl_access"}) {
+    if (TRY(sys::get_xattr({directory, ""}, name))) {
+      TRY(writer.remove_xattr({directory, ""}, name));
+    }
+  }
+  return {};
 }
 
 Status remove_any(UpperWriter& writer, sys::BorrowedFd dir, const char* name) {
@@ -111,6 +123,7 @@ Workdir::Workdir(Workdir&& other) noexcept
 Result<Workdir> Workdir::open(sys::UniqueFd root, sys::UniqueFd upper, UpperWriter& writer) {
   Workdir workdir{std::move(root), std::move(upper), writer};
   workdir.staging_ = TRY(make_and_open(writer, workdir.root_.borrow(), kStagingName));
+  TRY(drop_acls(writer, workdir.staging()));
   auto incompat = sys::open_directory_at(workdir.staging(), kIncompatName);
   if (incompat && sys::stat_object({incompat->borrow(), kVolatileName})) {
     return Errno{EUCLEAN};

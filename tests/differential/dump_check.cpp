@@ -1,9 +1,7 @@
 #include "dump_check.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -13,12 +11,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "executor.h"
+#include "run_program.h"
 
 namespace plyfs::difftest {
 namespace {
@@ -108,11 +105,6 @@ std::string without_links(const std::string& words) {
              : words.substr(0, links) + words.substr(words.find(" s", links));
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream file{path, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
 std::string xxh3_of(const std::string& bytes) {
   const XXH128_hash_t value = XXH3_128bits(bytes.data(), bytes.size());
   std::array<char, 40> text{};
@@ -124,12 +116,20 @@ std::string xxh3_of(const std::string& bytes) {
 
 class Check {
  public:
-  Check(const std::vector<std::string>& command, const TreeDump& shown, std::string directory)
-      : command_(command), shown_(shown), directory_(std::move(directory)) {}
+  Check(const std::vector<std::string>& command, const TreeDump& shown, std::string directory,
+        std::string live)
+      : command_(command),
+        shown_(shown),
+        directory_(std::move(directory)),
+        live_(std::move(live)) {}
 
   Found run() {
     Json snapshot;
     if (Found failed = ask({"--json", "snapshot", "--digest"}, 0, snapshot)) return failed;
+    if (!live_.empty() && Json::parse(live_, nullptr, false) != snapshot) {
+      return differ("/", "the live mount's snapshot says something else:\n" + live_ +
+                             "\nthan the one at rest:\n" + snapshot.dump());
+    }
     for (const Json& layer : snapshot.at("layers")) {
       layers_[layer.at("layer").get<int>()] = unescaped(layer.at("directory").get<std::string>());
     }
@@ -153,28 +153,14 @@ class Check {
 
   /// Runs the program; `most` is the highest exit code that is no failure.
   Found ask(const std::vector<std::string>& arguments, int most, Json& answer) const {
-    const std::string out = directory_ + "/dump.json";
     std::vector<std::string> words = command_;
     words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const int file = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-      ::dup2(file, STDOUT_FILENO);
-      ::execv(pointers[0], pointers.data());
-      std::perror(pointers[0]);
-      ::_exit(127);
+    const ProgramEnd end = run_program(std::move(words), directory_ + "/dump.json");
+    if (end.code > most) {
+      return Difference{"dump/failed", "plyfs-dump " + arguments[1] + " exited with " +
+                                           std::to_string(end.code) + "\n"};
     }
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) > most) {
-      return Difference{"dump/failed", "plyfs-dump " + arguments[1] + " ended with status " +
-                                           std::to_string(status) + "\n"};
-    }
-    answer = Json::parse(read_file(out), nullptr, false);
+    answer = Json::parse(end.out, nullptr, false);
     if (!answer.is_object()) return Difference{"dump/json", "plyfs-dump printed no JSON\n"};
     return std::nullopt;
   }
@@ -229,7 +215,7 @@ class Check {
     }
     if (!S_ISREG(attributes.st_mode)) return std::nullopt;
     if (data == nullptr) return differ(path, "no version gives its data");
-    if (digest(read_file(place_of(*data))) != shown.content) {
+    if (digest(read_whole(place_of(*data))) != shown.content) {
       return differ(path, "the version whose data is seen has other data than the mount shows");
     }
     return std::nullopt;
@@ -258,7 +244,7 @@ class Check {
       }
     }
     if (S_ISREG(attributes.st_mode) && !version.contains("metacopy") &&
-        version.at("xxh3") != xxh3_of(read_file(place))) {
+        version.at("xxh3") != xxh3_of(read_whole(place))) {
       return differ(path, "not the content in the layer: " + version.dump());
     }
     return std::nullopt;
@@ -301,15 +287,16 @@ class Check {
   const std::vector<std::string>& command_;
   const TreeDump& shown_;
   const std::string directory_;
+  const std::string live_;
   std::map<int, std::string> layers_;
 };
 
 }  // namespace
 
 Found check_dump(const std::vector<std::string>& command, const TreeDump& shown,
-                 const std::string& directory) {
+                 const std::string& directory, const std::string& live) {
   try {
-    return Check{command, shown, directory}.run();
+    return Check{command, shown, directory, live}.run();
   } catch (const std::exception& error) {  // a member is missing, or of another type
     return Difference{"dump/json", std::string{"plyfs-dump's JSON: "} + error.what() + "\n"};
   }

@@ -97,8 +97,12 @@ class PlyfsDriver : public Driver {
 
   [[nodiscard]] StaleReads stale_reads() const override { return StaleReads::kNever; }
 
-  [[nodiscard]] std::vector<std::string> dump_command(const Stack& stack) const override {
-    return {binary_ + "-dump", "-o", all_options(stack)};
+  [[nodiscard]] std::string program() const override { return binary_; }
+
+  [[nodiscard]] std::vector<std::string> command(const std::string& name,
+                                                 const Stack& stack) const override {
+    if (name == "dump") return {binary_ + "-dump", "-o", all_options(stack)};
+    return {binary_, name, "-o", all_options(stack)};
   }
 
  private:

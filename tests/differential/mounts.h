@@ -28,8 +28,11 @@ class Driver {
   /// Returns when nothing uses the layers any more. An empty string, or what failed.
   virtual std::string unmount(const std::string& mountpoint) = 0;
   [[nodiscard]] virtual StaleReads stale_reads() const = 0;
-  /// plyfs-dump with the stack as this driver mounts it; empty where there is no such thing.
-  [[nodiscard]] virtual std::vector<std::string> dump_command(const Stack& /*stack*/) const {
+  /// The plyfs binary; empty where this driver is not it.
+  [[nodiscard]] virtual std::string program() const { return {}; }
+  /// `plyfs NAME`, or plyfs-dump for the name "dump", with the stack as this driver mounts it.
+  [[nodiscard]] virtual std::vector<std::string> command(const std::string& /*name*/,
+                                                         const Stack& /*stack*/) const {
     return {};
   }
 };

@@ -129,6 +129,11 @@ TEST_CASE("the counters of a live mount count", "[control]") {
     const Ran text = dump({stack(), "stats"});
     CHECK(contains(text.out, "copied up              1 files"));
     CHECK(contains(text.out, "OPERATION"));
+    // Latencies as a histogram: of the lookups all, in buckets that are twice as wide each.
+    CHECK(contains(text.out, "\nOF 100 TOOK LESS THAN  "));
+    CHECK(contains(text.out, " us"));
+    CHECK(contains(json.out, "\"histogram\": ["));
+    CHECK(contains(json.out, "\"below_us\": "));
   });
 }
 

@@ -124,6 +124,29 @@ TEST_CASE("copy-up keeps capabilities", "[copyup][root]") {
   });
 }
 
+TEST_CASE("what the work directory would hand down gets into no copy", "[copyup][acl]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!acls_work(workspace())) {
+      return skip("needs a filesystem with POSIX ACLs");
+    }
+    Stack stack = Stack{}.lower({file("d/f", "1"), dir("e")}).upper();
+    stack.build(system);
+    // As beside an upper whose parent has a default ACL: both are made with it.
+    const std::string inherited = acl_for_user(7, 54321, 7, 7, 7, 7);
+    REQUIRE(call::setxattr(stack.work_path(), kDefaultAcl, inherited) == "ok");
+    stack.mount(system);
+    CHECK(call::append(stack("d/f"), "2") == "ok");
+    CHECK(call::create(stack("e/new"), "3") == "ok");
+    CHECK(call::mkdir(stack("e/dir")) == "ok");
+    for (const char* path : {"d", "d/f", "e", "e/new", "e/dir"}) {
+      CAPTURE(path);
+      CHECK(xattr(stack(path), kAccessAcl) == "<ENODATA>");
+      CHECK(xattr(stack.upper_path(path), kAccessAcl) == "<ENODATA>");
+      CHECK(xattr(stack.upper_path(path), kDefaultAcl) == "<ENODATA>");
+    }
+  });
+}
+
 TEST_CASE("copy-up keeps ACLs", "[copyup][acl]") {
   on(every_union(), [](const System& system) {
     if (!acls_work(workspace())) {

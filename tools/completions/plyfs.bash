@@ -22,12 +22,15 @@ _plyfs() {
   esac
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W \
-      'mount umount check diff commit flatten convert --help --version' -- "$current")
+      'mount umount ls inspect rm volume check diff commit flatten convert --help --version' -- "$current")
     return
   fi
   local words='--help'
   case $command in
-    mount) words+=' -o --lower --upper --work -f -d' ;;
+    mount) words+=' -o --lower --upper --work --name -v --volume --volumes-from --strict-volumes -f -d' ;;
+    volume) ((COMP_CWORD > 2)) || words='create ls inspect rm prune' ;;
+    inspect) words+=" $(_plyfs_mounts)" ;;
+    rm) words+=' -v' ;;
     umount) words+=" --lazy $(_plyfs_mounts)" ;;
     check) words+=' -o --lower --upper --work --json' ;;
     diff) words+=" -o --lower --upper --work --all --json $(_plyfs_mounts)" ;;

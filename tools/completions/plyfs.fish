@@ -1,5 +1,5 @@
 # fish completion of plyfs and plyfs-dump
-set -l commands mount umount check diff commit flatten convert
+set -l commands mount umount ls inspect rm volume check diff commit flatten convert
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c plyfs -l lower -r -d 'a read-only layer'
 complete -c plyfs -l upper -r -d 'the writable layer'
@@ -10,6 +10,10 @@ complete -c plyfs -n '__fish_seen_subcommand_from convert' -l to -x -a 'overlay 
 complete -c plyfs -n '__fish_seen_subcommand_from commit flatten convert' -l progress -x -a 'auto plain none'
 complete -c plyfs -n '__fish_seen_subcommand_from diff' -l all -d 'also equal copies'
 complete -c plyfs -n '__fish_seen_subcommand_from umount' -l lazy -d 'detach now'
+complete -c plyfs -n '__fish_seen_subcommand_from volume' -a 'create ls inspect rm prune'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -l name -x -d 'keep a record under this name'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -s v -l volume -x -d 'a volume'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -l volumes-from -x -d 'the volumes of another mount'
 complete -c plyfs -l json -d 'print JSON'
 complete -c plyfs-dump -a 'which tree layers copyups verify stats snapshot compare'
 complete -c plyfs-dump -l lower -r -d 'a read-only layer'
