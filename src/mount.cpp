@@ -29,7 +29,6 @@
 namespace plyfs {
 namespace {
 
-constexpr int kMountFailed = 32;
 constexpr int kLockWait_ms = 2000;  // an unmounted daemon is still writing back
 constexpr std::size_t kFdsKept = 512;
 constexpr std::size_t kMaxCachedFds = 8192;

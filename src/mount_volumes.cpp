@@ -17,7 +17,6 @@
 namespace plyfs {
 namespace {
 
-constexpr int kMountFailed = 32;
 constexpr int kMaxLinks = 40;  // as the kernel's own limit
 constexpr mode_t kMadeUpMode = 0755;
 constexpr mode_t kCreatedMode = 0755;

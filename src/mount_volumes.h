@@ -17,6 +17,8 @@
 
 namespace plyfs {
 
+inline constexpr int kMountFailed = 32;  ///< exit code, as of mount(8)
+
 /// Built before mounting, const while serving. Destroyed before the FileSystem.
 class MountVolumes {
  public:

@@ -18,8 +18,6 @@
 namespace plyfs::commands {
 namespace {
 
-constexpr std::string_view kProgram = "plyfs-dump";
-
 constexpr const char* kFooter =
     R"(STACK is a mount point, the name of a mount, or the layer options of `plyfs mount`.
 
@@ -34,7 +32,7 @@ Examples:
 
 Exit codes: 0 done, 1 wrong usage, 2 system error; verify: as fsck(8).)";
 
-struct Arguments {
+struct DumpArguments {
   StackWords stack;
   bool json = false;
   bool exact_bytes = false;
@@ -50,9 +48,9 @@ struct Arguments {
   double interval_s = 1.0;
 };
 
-int fail(const Failure& failure) { return complain(kProgram, failure); }
+int dump_failed(const Failure& failure) { return complain(kDumpProgram, failure); }
 
-dump::PrintStyle style_of(const Arguments& arguments) {
+dump::PrintStyle style_of(const DumpArguments& arguments) {
   dump::PrintStyle style;
   style.exact_bytes = arguments.exact_bytes;
   style.digests = arguments.digests;
@@ -60,7 +58,7 @@ dump::PrintStyle style_of(const Arguments& arguments) {
   return style;
 }
 
-dump::Format format_of(const Arguments& arguments) {
+dump::Format snapshot_format(const DumpArguments& arguments) {
   return arguments.json ? dump::Format::kJson : dump::Format::kText;
 }
 
@@ -71,17 +69,17 @@ Failure path_failure(const std::string& path, Errno error) {
 
 /// Directories that could not be read are told, and are not taken for empty ones.
 int finish_walk(const dump::WalkResult& result) {
-  const int code = finish_out(kProgram, 0);
+  const int code = finish_out(kDumpProgram, 0);
   if (code == 0 && result.unreadable > 0) {
-    return fail({"some directories could not be read: " + std::to_string(result.unreadable) +
-                     " of them: " + Errno{EACCES}.message() +
-                     "; run as root, or as the owner of the layers",
-                 config::kExitSystem});
+    return dump_failed({"some directories could not be read: " + std::to_string(result.unreadable) +
+                            " of them: " + Errno{EACCES}.message() +
+                            "; run as root, or as the owner of the layers",
+                        config::kExitSystem});
   }
   return code;
 }
 
-int which(const Arguments& arguments, const dump::OpenStack& stack) {
+int which(const DumpArguments& arguments, const dump::OpenStack& stack) {
   const dump::PrintStyle style = style_of(arguments);
   dump::Json json = dump::header(stack, "which");
   json["paths"] = dump::Json::array();
@@ -89,7 +87,7 @@ int which(const Arguments& arguments, const dump::OpenStack& stack) {
   for (const std::string& path : arguments.paths) {
     auto target = dump::find_path(stack, path);
     if (!target) {
-      return fail(path_failure(path, target.error()));
+      return dump_failed(path_failure(path, target.error()));
     }
     if (arguments.json) {
       json["paths"].push_back(dump::answer_json(stack, target->answer, style));
@@ -98,10 +96,10 @@ int which(const Arguments& arguments, const dump::OpenStack& stack) {
     }
   }
   (void)write_out(arguments.json ? json.dump(2) + '\n' : text);
-  return finish_out(kProgram, 0);
+  return finish_out(kDumpProgram, 0);
 }
 
-int tree(const Arguments& arguments, const dump::OpenStack& stack) {
+int tree(const DumpArguments& arguments, const dump::OpenStack& stack) {
   static const std::map<std::string, dump::Only> kOnly = {
       {"", dump::Only::kAll},          {"upper", dump::Only::kUpper},
       {"hidden", dump::Only::kHidden}, {"whiteouts", dump::Only::kWhiteouts},
@@ -110,47 +108,47 @@ int tree(const Arguments& arguments, const dump::OpenStack& stack) {
   options.path = arguments.path;
   options.most_depth = arguments.depth.value_or(options.most_depth);
   options.only = kOnly.at(arguments.only);
-  options.format = format_of(arguments);
+  options.format = snapshot_format(arguments);
   options.style = style_of(arguments);
   const auto result = dump::print_tree(stack, options, write_out);
-  return result ? finish_walk(*result) : fail(path_failure(arguments.path, result.error()));
+  return result ? finish_walk(*result) : dump_failed(path_failure(arguments.path, result.error()));
 }
 
-int snapshot(const Arguments& arguments, const dump::OpenStack& stack) {
+int snapshot(const DumpArguments& arguments, const dump::OpenStack& stack) {
   const auto result =
-      dump::print_snapshot(stack, format_of(arguments), arguments.digests, write_out);
-  return result ? finish_walk(*result) : fail(path_failure("", result.error()));
+      dump::print_snapshot(stack, snapshot_format(arguments), arguments.digests, write_out);
+  return result ? finish_walk(*result) : dump_failed(path_failure("", result.error()));
 }
 
-ReportArguments report_arguments(const Arguments& arguments) {
+ReportArguments report_arguments(const DumpArguments& arguments) {
   return {arguments.json, arguments.no_content, arguments.repair, progress_mode(arguments.progress),
           style_of(arguments)};
 }
 
-int layers(const Arguments& arguments, const dump::OpenStack& stack) {
+int layers(const DumpArguments& arguments, const dump::OpenStack& stack) {
   return report_layers(report_arguments(arguments), stack);
 }
 
-int copyups(const Arguments& arguments, const dump::OpenStack& stack) {
+int copyups(const DumpArguments& arguments, const dump::OpenStack& stack) {
   return report_copyups(report_arguments(arguments), stack);
 }
 
-int verify(const Arguments& arguments, const dump::OpenStack& stack) {
+int verify(const DumpArguments& arguments, const dump::OpenStack& stack) {
   return report_verify(report_arguments(arguments), stack);
 }
 
-int compare(const Arguments& arguments) {
+int compare(const DumpArguments& arguments) {
   Failure failure;
   const auto text =
       dump::compare_snapshots(arguments.paths[0], arguments.paths[1], style_of(arguments), failure);
   if (!text) {
-    return fail(failure);
+    return dump_failed(failure);
   }
   (void)write_out(*text);
-  return finish_out(kProgram, 0);
+  return finish_out(kDumpProgram, 0);
 }
 
-using Question = int (*)(const Arguments&, const dump::OpenStack&);
+using Question = int (*)(const DumpArguments&, const dump::OpenStack&);
 
 CLI::App* add_question(CLI::App& app, const char* name, const char* help, Question question,
                        Question& chosen) {
@@ -160,7 +158,7 @@ CLI::App* add_question(CLI::App& app, const char* name, const char* help, Questi
   return command;
 }
 
-void add_commands(CLI::App& app, Arguments& arguments, Question& chosen) {
+void add_commands(CLI::App& app, DumpArguments& arguments, Question& chosen) {
   CLI::App* command = add_question(
       app, "which", "every version of a path, and why it is (not) seen", which, chosen);
   command->add_option("PATH", arguments.paths, "paths in the merged tree")->required();
@@ -200,9 +198,9 @@ void add_commands(CLI::App& app, Arguments& arguments, Question& chosen) {
 }  // namespace
 
 int run_dump(std::span<const char* const> words) {
-  Arguments arguments;
+  DumpArguments arguments;
   Question chosen = nullptr;
-  CLI::App app{"See into a stack of layers.", std::string{kProgram}};
+  CLI::App app{"See into a stack of layers.", std::string{kDumpProgram}};
   app.set_version_flag("--version", "plyfs-dump version " PLYFS_VERSION);
   app.add_option("STACK", arguments.stack.target, "a mount point or the name of a mount");
   add_stack_options(app, arguments.stack);
@@ -217,12 +215,12 @@ int run_dump(std::span<const char* const> words) {
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     (void)write_out(app.help());
-    return finish_out(kProgram, 0);
+    return finish_out(kDumpProgram, 0);
   } catch (const CLI::CallForVersion&) {
     (void)write_out(app.version() + '\n');
-    return finish_out(kProgram, 0);
+    return finish_out(kDumpProgram, 0);
   } catch (const CLI::ParseError& error) {
-    return fail(config::usage_failure(
+    return dump_failed(config::usage_failure(
         {"wrong usage", error.what(), Errno{EINVAL}, "see 'plyfs-dump --help'"}));
   }
   if (app.got_subcommand("compare")) {
@@ -234,7 +232,7 @@ int run_dump(std::span<const char* const> words) {
   }
   Failure failure;
   const auto stack = open_stack(arguments.stack, failure);
-  return stack ? chosen(arguments, *stack) : fail(failure);
+  return stack ? chosen(arguments, *stack) : dump_failed(failure);
 }
 
 }  // namespace plyfs::commands

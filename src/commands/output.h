@@ -8,6 +8,9 @@
 
 namespace plyfs::commands {
 
+/// As which plyfs-dump complains.
+inline constexpr std::string_view kDumpProgram = "plyfs-dump";
+
 /// Writes to stdout; false when that failed (nobody reads, disk full).
 bool write_out(std::string_view text);
 

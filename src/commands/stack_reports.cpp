@@ -13,12 +13,11 @@ namespace {
 
 using dump::Json;
 
-constexpr std::string_view kProgram = "plyfs-dump";
 constexpr int kRepaired = 1;  // fsck(8)
 constexpr int kErrorsLeft = 4;
 
-int fail(const char* what, const std::string& subject, Errno error, const char* remedy) {
-  return complain(kProgram, config::system_failure({what, subject, error, remedy}));
+int report_failed(const char* what, const std::string& subject, Errno error, const char* remedy) {
+  return complain(kDumpProgram, config::system_failure({what, subject, error, remedy}));
 }
 
 Json layer_json(layer::LayerIndex index, const dump::LayerSummary& layer, bool content) {
@@ -71,7 +70,7 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
         [&](std::uint64_t done, std::uint64_t total) { line.show_part(done, total); });
   }
   if (!report) {
-    return fail("cannot read the layers", "/", report.error(), "check their permissions");
+    return report_failed("cannot read the layers", "/", report.error(), "check their permissions");
   }
   const bool content = !arguments.no_content;
   if (arguments.json) {
@@ -86,7 +85,7 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
     json["unreadable_files"] = report->unreadable_files;
     json["unreadable_directories"] = report->walked.unreadable;
     (void)write_out(json.dump(2) + '\n');
-    return finish_out(kProgram, 0);
+    return finish_out(kDumpProgram, 0);
   }
   dump::Table table{{"LAYER", "FILES", "SIZE", "DIRS", "OTHER", "HIDDEN FILES", "HIDDEN SIZE",
                      "WHITEOUTS", "OPAQUE", "SHARED FILES", "SHARED SIZE", "DIRECTORY"}};
@@ -116,15 +115,15 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
             std::to_string(report->walked.unreadable) + " directories could not be read.\n";
   }
   (void)write_out(text);
-  return finish_out(kProgram, 0);
+  return finish_out(kDumpProgram, 0);
 }
 
 int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stack) {
   Failure failure;
   const auto changes = image::Changes::open(stack, failure);
   if (!changes) {
-    return fail("cannot compare", "stack", changes.error(),
-                "name a stack with an upper and at least one lower layer");
+    return report_failed("cannot compare", "stack", changes.error(),
+                         "name a stack with an upper and at least one lower layer");
   }
   Json list = Json::array();
   dump::Table table{{"KIND", "SIZE", "PATH"}};
@@ -149,8 +148,8 @@ int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stac
   std::string at;
   const Status compared = (*changes)->compare(visit, at);
   if (!compared) {
-    return fail("cannot compare", '/' + at, compared.error(),
-                "see 'plyfs-dump STACK verify' for what is wrong with the layers");
+    return report_failed("cannot compare", '/' + at, compared.error(),
+                         "see 'plyfs-dump STACK verify' for what is wrong with the layers");
   }
   if (arguments.json) {
     Json json = dump::header(stack, "copyups");
@@ -159,7 +158,7 @@ int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stac
       json["sums"][kind] = {{"files", sums[kind].first}, {"bytes", sums[kind].second}};
     }
     (void)write_out(json.dump(2) + '\n');
-    return finish_out(kProgram, 0);
+    return finish_out(kDumpProgram, 0);
   }
   std::string text = table.text(arguments.style) + '\n';
   for (const auto& [kind, sum] : sums) {
@@ -168,13 +167,13 @@ int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stac
             (kind == "identical" ? " (wasted)\n" : "\n");
   }
   (void)write_out(text);
-  return finish_out(kProgram, 0);
+  return finish_out(kDumpProgram, 0);
 }
 
 int report_verify(const ReportArguments& arguments, const dump::OpenStack& stack) {
   const auto findings = dump::verify(stack);
   if (!findings) {
-    return fail("cannot verify", "/", findings.error(), "check the layers' permissions");
+    return report_failed("cannot verify", "/", findings.error(), "check the layers' permissions");
   }
   std::size_t repaired = 0;
   std::size_t repairable = 0;
@@ -186,8 +185,8 @@ int report_verify(const ReportArguments& arguments, const dump::OpenStack& stack
   if (arguments.repair && repairable > 0) {
     const auto done = image::repair(stack, *findings);
     if (!done) {
-      return fail("cannot repair", *stack.options().upper, done.error(),
-                  "unmount it first; run as the owner of the upper layer");
+      return report_failed("cannot repair", *stack.options().upper, done.error(),
+                           "unmount it first; run as the owner of the upper layer");
     }
     repaired = *done;
   }
@@ -218,7 +217,7 @@ int report_verify(const ReportArguments& arguments, const dump::OpenStack& stack
                       std::to_string(findings->size() - left - repaired) + " remarks\n";
   }
   (void)write_out(text);
-  return finish_out(kProgram, left > 0 ? kErrorsLeft : repaired > 0 ? kRepaired : 0);
+  return finish_out(kDumpProgram, left > 0 ? kErrorsLeft : repaired > 0 ? kRepaired : 0);
 }
 
 }  // namespace plyfs::commands

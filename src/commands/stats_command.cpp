@@ -18,8 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kProgram = "plyfs-dump";
-
 std::uint64_t number(const Json& json, const char* path) {
   const auto* found = &json;
   const auto pointer = Json::json_pointer{path};
@@ -193,14 +191,14 @@ int run_stats(const StatsArguments& arguments) {
     auto now = ask_mount(arguments.target, "stats", failure);
     if (!now) {
       // Watching ends with the mount; that is no failure.
-      return before ? finish_out(kProgram, 0) : complain(kProgram, failure);
+      return before ? finish_out(kDumpProgram, 0) : complain(kDumpProgram, failure);
     }
     std::string text = redraw ? "\x1b[H\x1b[2J" : (before && !arguments.json ? "\n" : "");
     text += arguments.json ? now->dump(arguments.watch ? -1 : 2) + '\n'
                            : stats_text(*now, before ? &*before : nullptr, arguments.style);
     const bool written = write_out(text) && std::fflush(stdout) == 0;
     if (!arguments.watch || !written) {
-      return finish_out(kProgram, 0);
+      return finish_out(kDumpProgram, 0);
     }
     before = std::move(now);
     std::this_thread::sleep_for(std::chrono::duration<double>(arguments.interval_s));

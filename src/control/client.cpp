@@ -12,7 +12,7 @@ namespace plyfs::control {
 namespace {
 
 constexpr std::size_t kMostAnswerBytes = 16U << 20;
-constexpr int kTimeout_ms = 5000;
+constexpr int kAnswerTimeout_ms = 5000;
 
 struct Found {
   std::string path;
@@ -43,8 +43,9 @@ Result<Json> ask_socket(const std::string& path, const std::string& request) {
     }
     return connection.error();
   }
-  TRY(sys::write_all(connection->borrow(), request_text(request) + '\n', kTimeout_ms));
-  const std::string line = TRY(sys::read_line(connection->borrow(), kMostAnswerBytes, kTimeout_ms));
+  TRY(sys::write_all(connection->borrow(), request_text(request) + '\n', kAnswerTimeout_ms));
+  const std::string line =
+      TRY(sys::read_line(connection->borrow(), kMostAnswerBytes, kAnswerTimeout_ms));
   return parse_answer(line);
 }
 

@@ -13,7 +13,7 @@ namespace plyfs::control {
 namespace {
 
 constexpr std::size_t kMostRequestBytes = 4096;
-constexpr int kTimeout_ms = 2000;
+constexpr int kClientTimeout_ms = 2000;
 
 /// Sockets that killed daemons left. A number that is in use, or that belongs to another pid
 /// namespace and still answers, is left alone.
@@ -89,7 +89,8 @@ void Server::serve() {
     }
     if (peer->uid != sys::effective_uid() && peer->uid != 0) {
       (void)sys::write_all(peer->connection.borrow(),
-                           refusal("not your mount: Operation not permitted") + '\n', kTimeout_ms);
+                           refusal("not your mount: Operation not permitted") + '\n',
+                           kClientTimeout_ms);
       continue;
     }
     try {
@@ -101,9 +102,9 @@ void Server::serve() {
 }
 
 void Server::answer(sys::BorrowedFd connection) {
-  const auto line = sys::read_line(connection, kMostRequestBytes, kTimeout_ms);
+  const auto line = sys::read_line(connection, kMostRequestBytes, kClientTimeout_ms);
   if (line) {
-    (void)sys::write_all(connection, reply_to(handlers_, *line) + '\n', kTimeout_ms);
+    (void)sys::write_all(connection, reply_to(handlers_, *line) + '\n', kClientTimeout_ms);
   }
 }
 

@@ -6,8 +6,8 @@ namespace plyfs::dump {
 namespace {
 
 /// PATH, layer, state and what the version is, separated by tabs (names are escaped).
-std::string line_of(const OpenStack& stack, const Answer& answer, const Version& version,
-                    bool digests) {
+std::string snapshot_line(const OpenStack& stack, const Answer& answer, const Version& version,
+                          bool digests) {
   const FileStat& stat = version.stat;
   std::string line = '/' + escaped(answer.path) + '\t' + OpenStack::layer_word(version.layer) +
                      '\t' + state_word(version.state);
@@ -60,7 +60,7 @@ Result<WalkResult> print_snapshot(const OpenStack& stack, Format format, bool di
   }
   return walk(stack, std::move(start), {}, [&](const Answer& answer, std::size_t) {
     for (const Version& version : answer.versions) {
-      if (!sink(line_of(stack, answer, version, digests))) {
+      if (!sink(snapshot_line(stack, answer, version, digests))) {
         return Descend::kStop;
       }
     }

@@ -58,7 +58,7 @@ const Version* topmost(const Answer& answer) {
 }
 
 /// "seen    upper+2    12 B  " and what the name gets behind it.
-std::string line_of(const Answer& answer, std::size_t depth, const TreeOptions& options) {
+std::string tree_line(const Answer& answer, std::size_t depth, const TreeOptions& options) {
   const bool seen = answer.found && !answer.error && answer.volume.empty();
   const Version* const top = topmost(answer);
   const bool whiteout = top != nullptr && top->state == State::kWhiteout;
@@ -142,7 +142,7 @@ Result<WalkResult> print_tree(const OpenStack& stack, const TreeOptions& options
     if (!is_wanted(answer, options.only)) {
       return Descend::kYes;
     }
-    return sink(line_of(answer, depth, options)) ? Descend::kYes : Descend::kStop;
+    return sink(tree_line(answer, depth, options)) ? Descend::kYes : Descend::kStop;
   });
 }
 

@@ -21,15 +21,6 @@ using config::add_repeated;
 using config::run_parser;
 using config::system_failure;
 
-/// A command line that the parser settled by itself: help or wrong usage.
-int settle(const config::CommandLine& line) {
-  if (line.action == config::Action::kFail) {
-    return complain(line.failure);
-  }
-  say(line.output);
-  return 0;
-}
-
 std::string padded(std::string text, std::size_t width) {
   text.resize(std::max(text.size() + 2, width), ' ');
   return text;
@@ -118,6 +109,14 @@ void say(const std::string& text) { (void)std::fputs(text.c_str(), stdout); }
 int complain(const Failure& failure) {
   (void)std::fprintf(stderr, "plyfs: %s\n", failure.what.c_str());
   return failure.exit_code;
+}
+
+int settle(const config::CommandLine& line) {
+  if (line.action == config::Action::kFail) {
+    return complain(line.failure);
+  }
+  say(line.output);
+  return 0;
 }
 
 int run_ls(Arguments arguments) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "config/cli.h"
 #include "plyfs/mount.h"
 #include "store/home.h"
 
@@ -33,5 +34,8 @@ int run_rm(Arguments arguments);
 void say(const std::string& text);
 /// "plyfs: ..." on stderr; returns the exit code.
 int complain(const Failure& failure);
+/// For a command line that the parser settled by itself: help or wrong usage. Returns the exit
+/// code.
+int settle(const config::CommandLine& line);
 
 }  // namespace plyfs::store

@@ -8,7 +8,7 @@
 namespace plyfs::store {
 namespace {
 
-Json record_of(const MountRecord& record) {
+Json mount_json(const MountRecord& record) {
   Json volumes = Json::array();
   for (const VolumeMount& volume : record.volumes) {
     volumes.push_back({{"source", volume.source},
@@ -85,7 +85,7 @@ Result<MountRecord> read_mount(const Home& home, const std::string& key) {
 }
 
 Status write_mount(const Home& home, const MountRecord& record) {
-  return write_json(home.mount(record.key) + "/record.json", record_of(record));
+  return write_json(home.mount(record.key) + "/record.json", mount_json(record));
 }
 
 std::vector<MountRecord> list_mounts(const Home& home) {

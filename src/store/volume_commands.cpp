@@ -42,14 +42,6 @@ Examples:
 See 'plyfs volume COMMAND --help' for the options of a command.
 )";
 
-int settle(const config::CommandLine& line) {
-  if (line.action == config::Action::kFail) {
-    return complain(line.failure);
-  }
-  say(line.output);
-  return 0;
-}
-
 /// The store, locked; what is listed under the lock.
 struct Opened {
   Home home;

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 constexpr auto kDataMode = static_cast<fs::perms>(0755);
 constexpr auto kVolumeMode = static_cast<fs::perms>(0711);
 
-Json record_of(const Volume& volume) {
+Json volume_json(const Volume& volume) {
   return {{"version", 1},
           {"name", volume.name},
           {"created", volume.created},
@@ -34,7 +34,7 @@ Status make_content(const std::string& directory, const Volume& volume) {
       return Errno{error.value()};
     }
   }
-  return write_json(directory + "/volume.json", record_of(volume));
+  return write_json(directory + "/volume.json", volume_json(volume));
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ Result<Volume> create_volume(const Home& home, const Volume& wanted) {
 }
 
 Status write_volume(const Home& home, const Volume& volume) {
-  return write_json(home.volume(volume.name) + "/volume.json", record_of(volume));
+  return write_json(home.volume(volume.name) + "/volume.json", volume_json(volume));
 }
 
 std::vector<Volume> list_volumes(const Home& home) {

@@ -40,7 +40,7 @@ std::string read_report(BorrowedFd pipe) {
   }
 }
 
-Daemon::Report wait_for(pid_t child, BorrowedFd pipe) {
+Daemon::Report await_report(pid_t child, BorrowedFd pipe) {
   Daemon::Report report;
   const std::string bytes = read_report(pipe);
   if (!bytes.empty()) {
@@ -115,7 +115,7 @@ Result<std::variant<Daemon, Daemon::Report>> Daemon::start(InheritedFiles inheri
   }
   if (child > 0) {
     write_end.reset();
-    return std::variant<Daemon, Report>{wait_for(child, read_end.borrow())};
+    return std::variant<Daemon, Report>{await_report(child, read_end.borrow())};
   }
   read_end.reset();
   (void)::setsid();  // cannot fail: a new child leads no group

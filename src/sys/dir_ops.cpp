@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "sys/checked.h"
 #include "sys/proc_path.h"
 
 namespace plyfs::sys {
@@ -13,13 +14,6 @@ namespace {
 
 static_assert(kRenameNoReplace == RENAME_NOREPLACE && kRenameExchange == RENAME_EXCHANGE &&
               kRenameWhiteout == RENAME_WHITEOUT);
-
-Status checked(int result) {
-  if (result != 0) {
-    return Errno{errno};
-  }
-  return {};
-}
 
 }  // namespace
 

@@ -13,7 +13,7 @@ namespace {
 static_assert(kSeekData == SEEK_DATA && kSeekHole == SEEK_HOLE);
 
 template <typename Call>
-Status checked(Call call) {
+Status repeated(Call call) {
   while (call() != 0) {
     if (errno != EINTR) {
       return Errno{errno};
@@ -114,23 +114,23 @@ Result<std::size_t> copy_range(BorrowedFd from, std::int64_t from_offset, Borrow
 }
 
 Status clone_file(BorrowedFd from, BorrowedFd to) {
-  return checked([&] { return ::ioctl(to.get(), FICLONE, from.get()); });
+  return repeated([&] { return ::ioctl(to.get(), FICLONE, from.get()); });
 }
 
 Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_bytes) {
-  return checked([&] { return ::fallocate(fd.get(), mode, offset, size_bytes); });
+  return repeated([&] { return ::fallocate(fd.get(), mode, offset, size_bytes); });
 }
 
 Status resize(BorrowedFd fd, std::int64_t size_bytes) {
-  return checked([&] { return ::ftruncate(fd.get(), size_bytes); });
+  return repeated([&] { return ::ftruncate(fd.get(), size_bytes); });
 }
 
 Status sync_all(BorrowedFd fd) {
-  return checked([&] { return ::fsync(fd.get()); });
+  return repeated([&] { return ::fsync(fd.get()); });
 }
 
 Status sync_data(BorrowedFd fd) {
-  return checked([&] { return ::fdatasync(fd.get()); });
+  return repeated([&] { return ::fdatasync(fd.get()); });
 }
 
 Status sync_filesystem(BorrowedFd fd) {
@@ -147,11 +147,11 @@ Result<std::uint32_t> inode_flags(BorrowedFd fd) {
 
 Status set_inode_flags(BorrowedFd fd, std::uint32_t flags) {
   int value = static_cast<int>(flags);
-  return checked([&] { return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &value); });
+  return repeated([&] { return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &value); });
 }
 
 Status lock_exclusive(BorrowedFd fd) {
-  return checked([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); });
+  return repeated([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); });
 }
 
 }  // namespace plyfs::sys

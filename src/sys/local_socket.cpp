@@ -40,7 +40,7 @@ std::int64_t now_ms() {
 }
 
 /// Waits until the connection can be read or written.
-Status wait_for(BorrowedFd fd, short events, std::int64_t deadline_ms) {
+Status await_events(BorrowedFd fd, short events, std::int64_t deadline_ms) {
   for (;;) {
     const std::int64_t left = deadline_ms - now_ms();
     pollfd waited{fd.get(), events, 0};
@@ -137,7 +137,7 @@ Result<std::string> read_line(BorrowedFd connection, std::size_t most_bytes, int
   std::string line;
   char buffer[4096];
   for (;;) {
-    TRY(wait_for(connection, POLLIN, deadline));
+    TRY(await_events(connection, POLLIN, deadline));
     const ssize_t got = ::recv(connection.get(), buffer, sizeof buffer, 0);
     if (got < 0 && errno == EINTR) {
       continue;
@@ -160,7 +160,7 @@ Result<std::string> read_line(BorrowedFd connection, std::size_t most_bytes, int
 Status write_all(BorrowedFd connection, std::string_view text, int timeout_ms) {
   const std::int64_t deadline = now_ms() + timeout_ms;
   while (!text.empty()) {
-    TRY(wait_for(connection, POLLOUT, deadline));
+    TRY(await_events(connection, POLLOUT, deadline));
     const ssize_t sent =
         ::send(connection.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EINTR && errno != EAGAIN) {

@@ -16,7 +16,7 @@ constexpr long kMountSetattr = 442;
 #else
 constexpr long kMountSetattr = SYS_mount_setattr;
 #endif
-constexpr long kOpenTree = SYS_open_tree;
+constexpr long kOpenTreeCall = SYS_open_tree;
 constexpr long kMoveMount = SYS_move_mount;
 
 constexpr unsigned kCloneTree = 1;               // OPEN_TREE_CLONE
@@ -37,7 +37,7 @@ struct MountAttributes {
 
 Result<UniqueFd> clone_tree(BorrowedFd object, TreeAccess access) {
   const unsigned flags = kCloneTree | kRecursive | static_cast<unsigned>(O_CLOEXEC) | AT_EMPTY_PATH;
-  UniqueFd tree{static_cast<int>(::syscall(kOpenTree, object.get(), "", flags))};
+  UniqueFd tree{static_cast<int>(::syscall(kOpenTreeCall, object.get(), "", flags))};
   if (!tree.valid()) {
     return Errno{errno};
   }

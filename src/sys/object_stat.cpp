@@ -7,19 +7,13 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "sys/checked.h"
 #include "sys/proc_path.h"
 
 namespace plyfs::sys {
 namespace {
 
 static_assert(kTypeMask == S_IFMT && kTypeDirectory == S_IFDIR && kTypeRegular == S_IFREG);
-
-Status checked(int result) {
-  if (result != 0) {
-    return Errno{errno};
-  }
-  return {};
-}
 
 timespec time_of(const struct ::statx_timestamp& stamp) { return {stamp.tv_sec, stamp.tv_nsec}; }
 

@@ -11,7 +11,7 @@
 namespace plyfs::sys {
 namespace {
 
-Result<UniqueFd> checked(int fd) {
+Result<UniqueFd> owned(int fd) {
   if (fd < 0) {
     return Errno{errno};
   }
@@ -28,25 +28,25 @@ void UniqueFd::reset() noexcept {
 }
 
 Result<UniqueFd> open_directory_path(const char* path) {
-  return checked(::open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return owned(::open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
-Result<UniqueFd> open_path(const char* path) { return checked(::open(path, O_PATH | O_CLOEXEC)); }
+Result<UniqueFd> open_path(const char* path) { return owned(::open(path, O_PATH | O_CLOEXEC)); }
 
 Result<UniqueFd> open_beneath(BorrowedFd root, const char* path) {
   open_how how{};
   how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-  return checked(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
+  return owned(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
 }
 
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name) {
-  return checked(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  return owned(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 Result<UniqueFd> open_listing(ObjectRef directory) {
   const char* name = directory.by_fd() ? "." : directory.name;
-  return checked(
+  return owned(
       ::openat(directory.dir.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
@@ -54,11 +54,11 @@ Result<UniqueFd> open_handle(ObjectRef object) {
   if (object.by_fd()) {
     return duplicate(object.dir);
   }
-  return checked(::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  return owned(::openat(object.dir.get(), object.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
 Result<UniqueFd> reopen_handle(BorrowedFd open) {
-  return checked(::open(ProcPath{ObjectRef{open, ""}}.c_str(), O_PATH | O_CLOEXEC));
+  return owned(::open(ProcPath{ObjectRef{open, ""}}.c_str(), O_PATH | O_CLOEXEC));
 }
 
 Result<UniqueFd> open_file(ObjectRef object, Access access) {
@@ -66,21 +66,20 @@ Result<UniqueFd> open_file(ObjectRef object, Access access) {
   const int mode = access == Access::kRead ? O_RDONLY : O_RDWR;
   const int flags = mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   if (object.by_fd()) {
-    return checked(::open(ProcPath{object}.c_str(), flags));
+    return owned(::open(ProcPath{object}.c_str(), flags));
   }
-  return checked(::openat(object.dir.get(), object.name, flags | O_NOFOLLOW));
+  return owned(::openat(object.dir.get(), object.name, flags | O_NOFOLLOW));
 }
 
 Result<UniqueFd> create_file(BorrowedFd dir, const char* name, mode_t mode) {
-  return checked(
-      ::openat(dir.get(), name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  return owned(::openat(dir.get(), name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
 }
 
 Result<UniqueFd> create_unnamed(BorrowedFd dir, mode_t mode) {
-  return checked(::openat(dir.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
+  return owned(::openat(dir.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
 }
 
-Result<UniqueFd> duplicate(BorrowedFd fd) { return checked(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+Result<UniqueFd> duplicate(BorrowedFd fd) { return owned(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
 
 std::size_t raise_fd_limit() {
   rlimit limit{};

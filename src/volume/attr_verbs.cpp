@@ -10,7 +10,6 @@ namespace plyfs::volume {
 namespace {
 
 constexpr const char* kTrustedPrefix = "trusted.";
-constexpr mode_t kExecuteBits = 0111;
 
 }  // namespace
 

@@ -12,7 +12,6 @@
 namespace plyfs::volume {
 namespace {
 
-constexpr mode_t kExecuteBits = 0111;
 constexpr std::size_t kListingPiece = 8192;
 
 }  // namespace

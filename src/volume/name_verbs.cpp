@@ -4,11 +4,6 @@
 #include "volume/tree.h"
 
 namespace plyfs::volume {
-namespace {
-
-constexpr mode_t kExecuteBits = 0111;
-
-}  // namespace
 
 /// Calls `make` as the caller: owner, umask. See D-015 for why the kernel does the rest.
 template <typename Make>

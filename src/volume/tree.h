@@ -15,6 +15,8 @@
 
 namespace plyfs::volume {
 
+inline constexpr mode_t kExecuteBits = 0111;
+
 /// Our own mountpoint where it lies inside a source: what is there is the bare directory beneath,
 /// never the mount (a request to ourselves).
 struct CoveredPlace {
