@@ -84,7 +84,7 @@ Colour colour_of(State state) {
 /// `.wh.NAME` has no attributes of its own here: only NAME was asked for.
 bool has_stat(const Version& version) { return version.stat.mode != 0; }
 
-std::string digest_of(const OpenStack& stack, const Version& version) {
+std::string shown_digest(const OpenStack& stack, const Version& version) {
   if (!version.stat.is_regular() || version.metacopy || version.state == State::kWhiteout) {
     return "-";
   }
@@ -417,7 +417,7 @@ std::string answer_text(const OpenStack& stack, const Answer& answer, const Prin
       row.insert(row.end(), {"-", "-", "-", "-", "-"});
     }
     if (style.digests) {
-      row.push_back(digest_of(stack, version));
+      row.push_back(shown_digest(stack, version));
     }
     row.push_back(note_of(stack, answer, version));
     table.add(std::move(row), colour_of(version.state));
