@@ -1,10 +1,10 @@
-// A stack of layers made from the input, seen by every question of plyfs-dump and by diff. Wrong
-// marks, odd names and loops must give a report: never a crash, a hang, or text that is not
-// escaped.
+// A stack of layers made from the input, seen by every question of plyfs-dump and by diff, flatten
+// and convert. Wrong marks, odd names and loops must give a report: never a crash, a hang, or text
+// that is not escaped.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdint>
-#include <filesystem>
+#include <set>
 #include <string>
 
 #include "check.h"
@@ -14,6 +14,7 @@
 #include "dump/reports.h"
 #include "dump/verify.h"
 #include "image/changes.h"
+#include "image/convert.h"
 
 namespace plyfs::fuzz {
 namespace {
@@ -86,6 +87,68 @@ void compare(const dump::OpenStack& stack) {
   }
 }
 
+/// Takes a tree that is written elsewhere: in order, parents first, each name once.
+class Collector final : public image::TreeWriter {
+ public:
+  Status add(const image::View& view, const std::string& path,
+             const image::Object& object) override {
+    take(path);
+    if (object.stat.is_regular()) {
+      (void)view.open_data(object);
+    }
+    (void)image::public_xattrs(object);
+    return {};
+  }
+  Status add_link(const std::string& path, const std::string& target,
+                  const image::Object& /*object*/) override {
+    FUZZ_CHECK(paths_.contains(target));
+    take(path);
+    return {};
+  }
+  Status add_whiteout(const std::string& path) override {
+    take(path);
+    return {};
+  }
+  Status add_opaque(const std::string& directory) override {
+    FUZZ_CHECK(paths_.contains(directory));
+    return {};
+  }
+  Status finish() override { return {}; }
+
+ private:
+  void take(const std::string& path) {
+    FUZZ_CHECK(paths_.insert(path).second);
+    const std::size_t slash = path.rfind('/');
+    if (!path.empty()) {
+      FUZZ_CHECK(paths_.contains(slash == std::string::npos ? "" : path.substr(0, slash)));
+    }
+    ++written_.entries;
+  }
+  std::set<std::string> paths_;
+};
+
+void write_elsewhere(const dump::OpenStack& stack) {
+  const image::Progress nobody = [](const image::Written&) {};
+  std::string at;
+  if (const auto view = image::View::open(stack)) {
+    Collector flat;
+    (void)image::flatten(**view, flat, nobody, at);
+  }
+  for (const LayerPath& layer : stack.options().lowers) {
+    MountOptions alone;
+    alone.lowers.push_back({layer.path, false});
+    Failure failure;
+    const auto opened = dump::OpenStack::open(alone, failure);
+    FUZZ_CHECK(opened != nullptr);
+    const auto view = image::View::open(*opened);
+    for (const auto format : {image::LayerFormat::kAufs, image::LayerFormat::kOverlay,
+                              image::LayerFormat::kUserXattr}) {
+      Collector converted;
+      (void)image::convert(**view, format, converted, nobody, at);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace plyfs::fuzz
 
@@ -100,5 +163,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   plyfs::fuzz::verify(*stack);
   plyfs::fuzz::summarise(*stack);
   plyfs::fuzz::compare(*stack);
+  plyfs::fuzz::write_elsewhere(*stack);
   return 0;
 }

@@ -9,7 +9,7 @@ mkdir -p "$room/corpus-$target"
 # Where layers are drawn; fastest on a tmpfs.
 export TMPDIR=$room
 [[ ! -w /dev/shm ]] || TMPDIR=/dev/shm
-if "$build/tests/fuzz/plyfs-fuzz-$target" -seed=1 -timeout=20 -max_len=2048 -verbosity=1 \
+if "$build/tests/fuzz/plyfs-fuzz-$target" -seed=1 -timeout=60 -max_len=2048 -verbosity=1 \
   -max_total_time="$limit_s" -artifact_prefix="$room/$target-" -print_final_stats=1 \
   "$room/corpus-$target" "$repository/tests/fuzz/seeds/$target"; then
   echo "1 passed, 0 failed, 0 skipped"
