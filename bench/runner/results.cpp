@@ -299,7 +299,7 @@ std::string to_gnuplot(const Results& results, const std::string& file) {
   // gnuplot refuses a column without any value.
   std::vector<std::string> shown;
   for (const char* const name :
-       {"plyfs", "plyfs-root", "plyfs-volume", "fuse-overlayfs", "overlayfs-userns"}) {
+       {"plyfs", "plyfs-uring", "plyfs-volume", "fuse-overlayfs", "overlayfs-userns"}) {
     const bool any =
         std::any_of(results.rows.begin(), results.rows.end(), [&](const RowResult& row) {
           return !samples_of(row, name).empty() && !samples_of(row, "overlayfs").empty();

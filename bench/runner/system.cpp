@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr double kEndOfDaemonS = 20;
 constexpr std::size_t kMostLayersOfMount2 = 16;  // its options are one page
+constexpr const char* kOverIoUring = "plyfs-uring";
 constexpr const char* kVolumePlace = "/volume";
 
 std::string joined(const std::vector<std::string>& words, const std::string& separator) {
@@ -78,6 +80,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("plain", "a plain directory", kPlain),
       system("bind", "a bind mount of the kernel", kBind),
       system("plyfs", "plyfs, mounted by a user", kPlyfs, plyfs),
+      system("plyfs-uring", "plyfs over io_uring, mounted by a user", kPlyfs, plyfs),
       system("plyfs-root", "plyfs, mounted by root", kPlyfs, plyfs),
       system("plyfs-volume", "a volume in plyfs, mounted by a user", kPlyfsVolume, plyfs),
       system("plyfs-volume-root", "a volume in plyfs, mounted by root", kPlyfsVolume, plyfs),
@@ -98,7 +101,9 @@ std::vector<System> known_systems(const std::string& plyfs) {
     each.as_root = each.kind == kBind || each.name.ends_with("-root") || each.kind == kMergerfs ||
                    (each.kind == kOverlayfs && each.name != "overlayfs-userns");
     each.in_namespace = each.name == "overlayfs-userns" || each.name == "plyfs-volume-bind";
-    if (each.name == "overlayfs-metacopy") {
+    if (each.kind == kPlyfs && each.name != kOverIoUring) {
+      each.options = ",uring=off";
+    } else if (each.name == "overlayfs-metacopy") {
       each.options = ",metacopy=on,redirect_dir=on,index=on";
     } else if (each.name == "overlayfs-userns") {
       each.options = ",userxattr";
@@ -115,6 +120,12 @@ std::string obstacle(const System& system) {
   }
   if (!system.program.empty() && !is_installed(system.program)) {
     return system.program + " is not installed";
+  }
+  if (system.name == kOverIoUring) {
+    std::ifstream stream{"/sys/module/fuse/parameters/enable_uring"};
+    if (stream.get() != 'Y') {
+      return "the kernel does not offer FUSE over io_uring";
+    }
   }
   return "";
 }

@@ -66,6 +66,20 @@ make_fuse_usable() {
   fi
 }
 
+# Lets this kernel offer FUSE over io_uring, if it can, until withdraw_io_uring.
+offer_io_uring() {
+  local switch=/sys/module/fuse/parameters/enable_uring
+  can_be_root || return 0
+  [[ -e $switch ]] || as_root modprobe fuse 2>/dev/null || return 0
+  [[ -e $switch && $(<"$switch") == N ]] || return 0
+  echo Y | as_root tee "$switch" >/dev/null 2>&1 && withdraw=$switch
+}
+
+withdraw_io_uring() {
+  [[ -z ${withdraw:-} ]] || echo N | as_root tee "$withdraw" >/dev/null
+  withdraw=
+}
+
 # fusermount3 unmounts only what it finds in /etc/mtab, which minimal systems and chroots lack.
 ensure_mount_table() {
   [[ ! -e /etc/mtab ]] || return 0

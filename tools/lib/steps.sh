@@ -19,6 +19,7 @@ make_room() {
 # What failed is kept for reading; mounts are not, whatever happened.
 clear_room() {
   local mountpoint
+  withdraw_io_uring
   awk -v room="$room/" 'index($5, room) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
     while IFS= read -r mountpoint; do
       umount -l "$mountpoint" 2>/dev/null || fusermount3 -uz "$mountpoint" 2>/dev/null
@@ -26,16 +27,6 @@ clear_room() {
   if ((failed == 0)); then
     rm -rf "$room" 2>/dev/null || as_root rm -rf "$room"
   fi
-}
-
-# Lets this kernel offer FUSE over io_uring until the end, if it can: the tests as a user go over
-# that, the tests as root over /dev/fuse.
-offer_io_uring() {
-  local switch=/sys/module/fuse/parameters/enable_uring
-  [[ -e $switch ]] || { as_root modprobe fuse 2>/dev/null && [[ -e $switch ]]; } || return 0
-  [[ $(<"$switch") == N ]] || return 0
-  echo Y | as_root tee "$switch" >/dev/null 2>&1 &&
-    trap 'echo N | as_root tee '"$switch"' >/dev/null; clear_room' EXIT
 }
 
 now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
