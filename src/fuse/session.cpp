@@ -279,30 +279,51 @@ Status Session::lend_slots(const Ring& ring) {
   return ring.ring->hand_over();
 }
 
-void Session::work_ring(const Ring& ring, std::latch& lent) {
+void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
+  using enum RingShifts::Shift;
   sys::detach_thread_fs();
   thread_counters() = &counters_.add_worker();
   if (options_.follow_callers) {
     // A request comes in the queue of its caller's processor.
     (void)sys::ProcessorSet::only(ring.processor).apply();
   }
-  const Status ready = lend_slots(ring);
-  // ENOTCONN: unmounted already.
-  if (!ready && ready.error() != ENOTCONN) {
-    log::write(log::Level::kError, "io_uring: " + ready.error().message());
-    rings_failed_ = true;
+  if (shift == kYielding) {
+    const Status ready = lend_slots(ring);
+    // ENOTCONN: unmounted already.
+    if (!ready && ready.error() != ENOTCONN) {
+      log::write(log::Level::kError, "io_uring: " + ready.error().message());
+      rings_failed_ = true;
+    }
+    lent.count_down();
+    if (!ready) {
+      ring.shifts->end();
+    } else if (!options_.follow_callers || !sys::yield_to_everybody()) {
+      ring.shifts->hand_over();
+    }
   }
-  lent.count_down();
+  reply_path().device = fuse_session_fd(session_);
+  reply_path().ring = ring.ring.get();
+  ShiftWatch watch{options_.follow_callers ? std::optional{shift} : std::nullopt};
+  while (ring.shifts->await(shift)) {
+    watch.begin();
+    if (serve_ring(*ring.ring, ring.processor, watch)) {
+      ring.shifts->hand_over();
+    } else {
+      ring.shifts->end();
+    }
+  }
+}
+
+/// Returns true when the shift is over, false at the end of the connection.
+bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch) {
   ReplyPath& path = reply_path();
-  path.device = fuse_session_fd(session_);
-  path.ring = ring.ring.get();
-  while (ready) {
-    const auto slot = ring.ring->wait();
+  for (;;) {
+    const auto slot = ring.wait();
     if (!slot) {
       if (slot.error() != ENOTCONN) {
         log::write(log::Level::kError, "waiting for requests: " + slot.error().message());
       }
-      return;
+      return false;
     }
     if (*slot == nullptr) {
       continue;
@@ -312,7 +333,9 @@ void Session::work_ring(const Ring& ring, std::latch& lent) {
     if (path.slot != nullptr) {
       // It is answered later, by the flusher, which needs us to serve others meanwhile.
       path.slot = nullptr;
-      (void)ring.ring->lend_slot(sys::BorrowedFd{path.device}, ring.processor);
+      (void)ring.lend_slot(sys::BorrowedFd{path.device}, processor);
+    } else if (watch.is_over()) {
+      return true;
     }
   }
 }
@@ -358,8 +381,10 @@ Status Session::serve(const std::function<void()>& ready) {
       }
       start([this, fd = std::move(*device)]() mutable { work(std::move(fd)); });
     }
-    for (const Ring& ring : rings_) {
-      start([this, &ring, &lent] { work_ring(ring, lent); });
+    for (Ring& ring : rings_) {
+      for (const auto shift : {RingShifts::Shift::kYielding, RingShifts::Shift::kOrdinary}) {
+        start([this, &ring, shift, &lent] { work_ring(ring, shift, lent); });
+      }
     }
   }
   if (workers.empty()) {

@@ -13,6 +13,7 @@
 
 #include "fuse/counters.h"
 #include "fuse/dispatch.h"
+#include "fuse/ring_shifts.h"
 #include "plyfs/result.h"
 #include "sys/fuse_ring.h"
 #include "sys/unique_fd.h"
@@ -62,9 +63,11 @@ class Session {
   struct Ring {
     std::unique_ptr<sys::FuseRing> ring;
     unsigned processor = 0;  ///< whose queue it serves
+    std::unique_ptr<RingShifts> shifts = std::make_unique<RingShifts>();
   };
   Status lend_slots(const Ring& ring);
-  void work_ring(const Ring& ring, std::latch& lent);
+  void work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent);
+  bool serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch);
   Result<sys::UniqueFd> clone_device();
 
   const SessionOptions options_;

@@ -1,11 +1,15 @@
 #include "sys/scheduling.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bit>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstdio>
 
 namespace plyfs::sys {
 namespace {
@@ -57,6 +61,40 @@ Status ProcessorSet::apply() const {
     return Errno{errno};
   }
   return {};
+}
+
+Status yield_to_everybody() {
+  const sched_param no_priority{};
+  // The thread's, not the process's: 0 is the caller for the system call.
+  if (::sched_setscheduler(0, SCHED_IDLE, &no_priority) != 0) {
+    return Errno{errno};
+  }
+  return {};
+}
+
+unsigned runnable_threads() {
+  const UniqueFd file{::open("/proc/loadavg", O_RDONLY | O_CLOEXEC)};
+  char text[128];
+  const ssize_t got = file.valid() ? ::read(file.borrow().get(), text, sizeof text - 1) : -1;
+  unsigned running = 0;
+  if (got > 0) {
+    text[got] = '\0';
+    (void)std::sscanf(text, "%*s %*s %*s %u/", &running);
+  }
+  return running;
+}
+
+RunDelay::RunDelay() : file_(::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)) {}
+
+std::chrono::nanoseconds RunDelay::so_far() const {
+  char text[128];
+  const ssize_t got = file_.valid() ? ::pread(file_.borrow().get(), text, sizeof text - 1, 0) : -1;
+  unsigned long long delay_ns = 0;
+  if (got > 0) {
+    text[got] = '\0';
+    (void)std::sscanf(text, "%*u %llu", &delay_ns);
+  }
+  return std::chrono::nanoseconds{delay_ns};
 }
 
 }  // namespace plyfs::sys

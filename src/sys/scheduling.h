@@ -3,9 +3,11 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <vector>
 
 #include "plyfs/result.h"
+#include "sys/unique_fd.h"
 
 namespace plyfs::sys {
 
@@ -24,6 +26,26 @@ class ProcessorSet {
 
  private:
   std::vector<unsigned long> words_;  ///< as the system call has them
+};
+
+/// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way
+/// back (sched(7)).
+Status yield_to_everybody();
+
+/// How many threads of the machine run or want to, the caller among them: proc_loadavg(5). 0 where
+/// that cannot be read.
+unsigned runnable_threads();
+
+/// How long the calling thread waited for a processor although it could have run
+/// (/proc/thread-self/schedstat). Used by the thread that made it.
+class RunDelay {
+ public:
+  RunDelay();
+  /// Since the thread began; 0 where the kernel does not tell.
+  [[nodiscard]] std::chrono::nanoseconds so_far() const;
+
+ private:
+  UniqueFd file_;
 };
 
 }  // namespace plyfs::sys

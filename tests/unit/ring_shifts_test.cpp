@@ -1,0 +1,60 @@
+// Whose turn it is to serve a ring, and what the scheduler is asked.
+#include "fuse/ring_shifts.h"
+
+#include <thread>
+#include <vector>
+
+#include "catch.h"
+#include "sys/scheduling.h"
+
+namespace plyfs::fuse {
+namespace {
+
+using enum RingShifts::Shift;
+
+TEST_CASE("the two threads of a ring take turns until the end", "[ring]") {
+  RingShifts shifts;
+  std::vector<int> order;  // written by who has the turn only: TSan would tell
+  const auto work = [&](RingShifts::Shift shift, int number) {
+    while (shifts.await(shift)) {
+      order.push_back(number);
+      if (order.size() == 5) {
+        shifts.end();
+      } else {
+        shifts.hand_over();
+      }
+    }
+  };
+  std::thread ordinary{work, kOrdinary, 2};
+  std::thread yielding{work, kYielding, 1};
+  ordinary.join();
+  yielding.join();
+  CHECK(order == std::vector<int>{1, 2, 1, 2, 1});
+}
+
+TEST_CASE("a watch without a shift never ends it", "[ring]") {
+  ShiftWatch watch{std::nullopt};
+  watch.begin();
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE_FALSE(watch.is_over());
+  }
+}
+
+TEST_CASE("scheduling: sets of processors, and what the machine tells", "[ring]") {
+  const auto all = sys::ProcessorSet::of_thread(0);
+  REQUIRE(all);
+  REQUIRE(all->count() >= 1);
+  CHECK(all->contains(*all));
+  CHECK(sys::ProcessorSet::only(70).count() == 1);
+  CHECK_FALSE(sys::ProcessorSet::only(3).contains(sys::ProcessorSet::only(70)));
+  CHECK(sys::ProcessorSet::of_thread(-1).error() == ESRCH);
+  CHECK(sys::runnable_threads() >= 1);
+  std::thread{[&] {
+    CHECK(sys::ProcessorSet::of_thread(0)->apply());
+    CHECK(sys::yield_to_everybody());
+    CHECK(sys::RunDelay{}.so_far() >= std::chrono::nanoseconds{0});
+  }}.join();
+}
+
+}  // namespace
+}  // namespace plyfs::fuse
