@@ -11,8 +11,8 @@ using std::chrono::seconds;
 
 // Beside nobody a thread waits some microseconds for each request: until its caller has gone to
 // sleep. Beside a busy process it is a time slice, some milliseconds.
-constexpr std::uint32_t kLookEvery = 4;  // requests
-constexpr microseconds kStarving{300};   // for each request
+constexpr std::uint32_t kMeasureEvery = 4;  // requests
+constexpr microseconds kStarving{300};      // for each request
 // A shift that ended sooner was a mistake, and the next one is put off twice as long.
 constexpr seconds kLongShift{1};
 constexpr milliseconds kLeastPatience{50};
@@ -62,7 +62,7 @@ bool ShiftWatch::is_over() {
 }
 
 bool ShiftWatch::is_starving() {
-  if (requests_ < kLookEvery) {
+  if (requests_ < kMeasureEvery) {
     return false;
   }
   const std::chrono::nanoseconds delay = delay_.so_far();
