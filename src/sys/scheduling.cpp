@@ -64,6 +64,12 @@ Status ProcessorSet::apply() const {
 }
 
 Status yield_to_everybody() {
+  // <linux/ioprio.h>: for a thread, 0 for the caller; the class "best effort" in its middle.
+  constexpr int kWhoProcess = 1;
+  constexpr int kBestEffort = 2 << 13 | 4;
+  if (::syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffort) != 0) {
+    return Errno{errno};
+  }
   const sched_param no_priority{};
   // The thread's, not the process's: 0 is the caller for the system call.
   if (::sched_setscheduler(0, SCHED_IDLE, &no_priority) != 0) {

@@ -29,7 +29,8 @@ class ProcessorSet {
 };
 
 /// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way
-/// back (sched(7)).
+/// back (sched(7)). Its I/O keeps the ordinary priority, which otherwise would follow the policy
+/// (ioprio_set(2)).
 Status yield_to_everybody();
 
 /// How many threads of the machine run or want to, the caller among them: proc_loadavg(5). 0 where

@@ -1,6 +1,10 @@
 // Whose turn it is to serve a ring, and what the scheduler is asked.
 #include "fuse/ring_shifts.h"
 
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <thread>
 #include <vector>
 
@@ -52,6 +56,8 @@ TEST_CASE("scheduling: sets of processors, and what the machine tells", "[ring]"
   std::thread{[&] {
     CHECK(sys::ProcessorSet::of_thread(0)->apply());
     CHECK(sys::yield_to_everybody());
+    CHECK(::sched_getscheduler(0) == SCHED_IDLE);
+    CHECK(::syscall(SYS_ioprio_get, 1, 0) == (2 << 13 | 4));  // best effort, not idle
     CHECK(sys::RunDelay{}.so_far() >= std::chrono::nanoseconds{0});
   }}.join();
 }
