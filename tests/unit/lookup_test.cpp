@@ -1,0 +1,412 @@
+// merge::Lookup against a table of every combination of objects over three layers.
+#include "merge/lookup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catch.h"
+#include "child.h"
+#include "sys/open.h"
+#include "workspace.h"
+
+namespace plyfs::merge {
+namespace {
+
+/// What a layer has of a name; one letter each.
+constexpr std::string_view kKinds =
+    "-"   // nothing
+    "w"   // .wh.NAME
+    "x"   // an empty file with the whiteout xattr
+    "F"   // a file with data
+    "M"   // a metadata-only file
+    "L"   // a symbolic link
+    "D"   // a directory
+    "O"   // an opaque directory, by xattr
+    "o"   // an opaque directory, by .wh..wh..opq
+    "b";  // a directory, and .wh.NAME beside it
+
+bool is_directory(char kind) { return std::string_view{"DOob"}.find(kind) != std::string::npos; }
+bool is_whiteout(char kind) { return kind == 'w' || kind == 'x'; }
+
+void mark(const std::string& path, const std::string& name, const std::string& value) {
+  REQUIRE(::lsetxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0);
+}
+
+void touch(const std::string& path, const std::string& content = {}) {
+  std::ofstream{path} << content;
+}
+
+void make_directory(const std::string& path) { REQUIRE(::mkdir(path.c_str(), 0755) == 0); }
+
+void make_metacopy(const std::string& path) {
+  touch(path);
+  REQUIRE(::truncate(path.c_str(), 100'000) == 0);
+  mark(path, "user.overlay.metacopy", "");
+}
+
+void make(const std::string& layer, const std::string& name, char kind) {
+  const std::string path = layer + "/" + name;
+  if (is_directory(kind)) {
+    make_directory(path);
+  }
+  switch (kind) {
+    case 'w':
+    case 'b':
+      return touch(layer + "/.wh." + name);
+    case 'x':
+      touch(path);
+      return mark(path, "user.overlay.whiteout", "y");
+    case 'F':
+      return touch(path, "data");
+    case 'M':
+      return make_metacopy(path);
+    case 'L':
+      REQUIRE(::symlink("elsewhere", path.c_str()) == 0);
+      return;
+    case 'O':
+      return mark(path, "user.overlay.opaque", "y");
+    case 'o':
+      return touch(path + "/.wh..wh..opq");
+    default:
+      return;
+  }
+}
+
+/// Three layers in a scratch directory, and the merged root of them. Layer 0 is the upper one.
+class ThreeLayers {
+ public:
+  explicit ThreeLayers(bool has_upper) : first_(has_upper ? 0 : 1) {
+    for (int number = 0; number < 3; ++number) {
+      paths_.push_back(space_.make_directory("layer" + std::to_string(number)));
+    }
+  }
+  [[nodiscard]] const std::string& path(std::size_t number) const { return paths_[number]; }
+  [[nodiscard]] layer::LayerIndex index(std::size_t number) const {
+    return static_cast<layer::LayerIndex>(number + first_);
+  }
+
+  /// After everything is drawn.
+  const layer::LayerStack& stack() {
+    if (stack_.size() == 0) {
+      std::vector<layer::Layer> layers(first_);
+      for (const std::string& path : paths_) {
+        layer::Layer layer;
+        auto root = sys::open_directory_path(path.c_str());
+        REQUIRE(root);
+        layer.root = *std::move(root);
+        REQUIRE(layer::examine(layer));
+        layers.push_back(std::move(layer));
+      }
+      stack_ = layer::LayerStack{std::move(layers), Xino::kAuto};
+    }
+    return stack_;
+  }
+
+ private:
+  test::Workspace space_;
+  std::size_t first_;
+  std::vector<std::string> paths_;
+  layer::LayerStack stack_;
+};
+
+class Root final : public DirectoryAccess {
+ public:
+  explicit Root(const layer::LayerStack& stack) : stack_(stack) {
+    auto parts = Lookup{stack}.root_parts();
+    REQUIRE(parts);
+    parts_ = *std::move(parts);
+  }
+  DirectoryParts& parts() override { return parts_; }
+  Result<sys::FdPin> open_part(std::size_t index) override {
+    ++opened;
+    if (index == broken_part) {
+      return Errno{EIO};
+    }
+    auto copy = TRY(sys::duplicate(stack_[parts_[index].layer].root.borrow()));
+    return std::make_shared<const sys::UniqueFd>(std::move(copy));
+  }
+  std::string part_path(std::size_t /*index*/) override { return {}; }
+
+  std::size_t broken_part = 99;  ///< cannot be opened: EIO
+  std::size_t opened = 0;
+
+ private:
+  const layer::LayerStack& stack_;
+  DirectoryParts parts_;
+};
+
+struct Expected {
+  int error = 0;
+  bool found = false;
+  std::size_t layer = 0;
+  std::vector<std::size_t> parts;  ///< of a directory
+  int data = -1;                   ///< layer of a metadata-only copy's data
+  bool hidden_by_whiteout = false;
+};
+
+/// The rules of the kernel's documentation (filesystems/overlayfs.rst), for one name in three
+/// layers. In the lowest layer a metacopy mark says nothing: there is no data below that could be
+/// meant.
+Expected expected_of(const std::string& kinds) {
+  Expected result;
+  bool wants_data = false;
+  for (std::size_t at = 0; at < kinds.size(); ++at) {
+    const char kind = kinds[at];
+    const bool is_merging = result.found && !wants_data;
+    if (kind == '-') {
+      continue;
+    }
+    if (is_whiteout(kind)) {
+      break;
+    }
+    if (is_directory(kind)) {
+      if (wants_data) {
+        break;
+      }
+      result.layer = is_merging ? result.layer : at;
+      result.found = true;
+      result.parts.push_back(at);
+      if (kind != 'D') {
+        break;
+      }
+      continue;
+    }
+    if (is_merging || (wants_data && kind == 'L')) {
+      break;
+    }
+    const bool has_data = kind != 'M' || at + 1 == kinds.size();
+    if (wants_data && has_data) {
+      result.data = static_cast<int>(at);
+      return result;
+    }
+    result.layer = result.found ? result.layer : at;
+    result.found = true;
+    if (has_data) {
+      return result;
+    }
+    wants_data = true;
+  }
+  result.error = wants_data ? EIO : 0;
+  return result;
+}
+
+std::vector<std::string> every_combination() {
+  std::vector<std::string> all;
+  for (const char top : kKinds) {
+    for (const char middle : kKinds) {
+      for (const char bottom : kKinds) {
+        all.push_back({top, middle, bottom});
+      }
+    }
+  }
+  return all;
+}
+
+bool takes_marks() {
+  const test::Workspace space;
+  if (::setxattr(space.path().c_str(), "user.probe", "", 0, 0) != 0) {
+    test::skip("needs a filesystem with user xattrs");
+    return false;
+  }
+  return true;
+}
+
+std::vector<std::size_t> layers_of(DirectoryParts& parts) {
+  std::vector<std::size_t> layers;
+  for (const DirectoryPart& part : parts) {
+    layers.push_back(part.layer);
+  }
+  return layers;
+}
+
+void check_found(ThreeLayers& layers, const Expected& expected, Resolution& found) {
+  CHECK(found.found == expected.found);
+  if (!expected.found) {
+    return;
+  }
+  CHECK(found.layer == layers.index(expected.layer));
+  std::vector<std::size_t> parts;
+  for (const std::size_t part : expected.parts) {
+    parts.push_back(layers.index(part));
+  }
+  CHECK(layers_of(found.parts) == parts);
+  CHECK(found.stat.is_directory() == !parts.empty());
+  REQUIRE(found.data.has_value() == (expected.data >= 0));
+  if (found.data) {
+    CHECK(found.data->layer == layers.index(static_cast<std::size_t>(expected.data)));
+  }
+}
+
+TEST_CASE("what a name is, for every combination of objects in three layers", "[merge]") {
+  if (!takes_marks()) {
+    return;
+  }
+  for (const bool has_upper : {false, true}) {
+    ThreeLayers layers{has_upper};
+    const std::vector<std::string> all = every_combination();
+    for (const std::string& kinds : all) {
+      for (std::size_t number = 0; number < kinds.size(); ++number) {
+        make(layers.path(number), kinds, kinds[number]);
+      }
+    }
+    Root root{layers.stack()};
+    const Lookup lookup{layers.stack()};
+    for (const std::string& kinds : all) {
+      CAPTURE(has_upper, kinds);
+      const Expected expected = expected_of(kinds);
+      Trace trace;
+      auto found = lookup.find(root, kinds.c_str(), {}, &trace);
+      REQUIRE((found ? 0 : found.error().value()) == expected.error);
+      if (found) {
+        check_found(layers, expected, *found);
+      }
+      CHECK(trace.empty() == (kinds == "---"));
+      // Whether anything is seen does not depend on where its data is.
+      const auto exists = lookup.exists_below(root, kinds.c_str(), {});
+      REQUIRE(exists);
+      const std::size_t first = kinds.find_first_not_of('-');
+      CHECK(*exists == (first != std::string::npos && !is_whiteout(kinds[first])));
+    }
+  }
+}
+
+TEST_CASE("a layer that cannot be asked is an error unless a layer above has decided", "[merge]") {
+  ThreeLayers layers{false};
+  make(layers.path(0), "file", 'F');
+  make(layers.path(0), "gone", 'w');
+  make(layers.path(1), "dir", 'D');
+  make(layers.path(2), "low", 'F');
+  Root root{layers.stack()};
+  root.broken_part = 1;
+  const Lookup lookup{layers.stack()};
+  const auto outcome_of = [&](const char* name) {
+    const auto found = lookup.find(root, name, {});
+    return !found ? found.error().value() : found->found ? 0 : ENOENT;
+  };
+  CHECK(outcome_of("file") == 0);
+  CHECK(outcome_of("gone") == ENOENT);
+  CHECK(outcome_of("dir") == EIO);
+  CHECK(outcome_of("low") == EIO);
+  CHECK(outcome_of("nowhere") == EIO);
+  const auto exists = lookup.exists_below(root, "low", {});
+  REQUIRE_FALSE(exists);
+  CHECK(exists.error() == EIO);
+}
+
+TEST_CASE("layers that are known to lack a name are not asked", "[merge]") {
+  ThreeLayers layers{false};
+  make(layers.path(2), "low", 'F');
+  Root root{layers.stack()};
+  const Lookup lookup{layers.stack()};
+  const auto found = lookup.find(root, "low", {0, 3});
+  REQUIRE(found);
+  CHECK(found->layer == 3);
+  CHECK(root.opened == 1);
+  CHECK(found->wasted_probes == 0);
+  REQUIRE(lookup.find(root, "low", {}));
+  CHECK(root.opened == 4);
+}
+
+struct RedirectCase {
+  const char* redirect;
+  int error;
+  std::vector<std::size_t> parts;  ///< layers that hold a part, when there is no error
+  const char* path;                ///< of the last part, in its layer
+};
+
+TEST_CASE("a directory's redirect says where the layers below hold it, and cannot climb",
+          "[merge]") {
+  if (!takes_marks()) {
+    return;
+  }
+  const RedirectCase cases[] = {
+      {"old", 0, {1, 2}, "old"},
+      {"/deep/old", 0, {1, 2, 3}, "deep/old"},
+      {"nowhere", 0, {1}, nullptr},
+      {"/nowhere/old", 0, {1}, nullptr},
+      {"/file/old", 0, {1}, nullptr},  // a file on the way ends the search
+      {"gone", 0, {1}, nullptr},       // the target is whited out below the directory
+      {"..", EINVAL, {}, nullptr},
+      {".", EINVAL, {}, nullptr},
+      {"deep/old", EINVAL, {}, nullptr},
+      {"/", EINVAL, {}, nullptr},
+      {"/deep/../old", EINVAL, {}, nullptr},
+      {"/deep//old", EINVAL, {}, nullptr},
+      {"/deep/old/", EINVAL, {}, nullptr},
+  };
+  for (const RedirectCase& row : cases) {
+    CAPTURE(row.redirect);
+    ThreeLayers layers{false};
+    make(layers.path(0), "new", 'D');
+    mark(layers.path(0) + "/new", "user.overlay.redirect", row.redirect);
+    for (const char* name : {"new", "old", "deep"}) {  // "new" below is another directory
+      make(layers.path(1), name, 'D');
+    }
+    make(layers.path(1), "file", 'F');
+    make(layers.path(1), "gone", 'w');
+    make_directory(layers.path(1) + "/deep/old");
+    for (const char* name : {"file", "deep", "gone"}) {
+      make(layers.path(2), name, 'D');
+    }
+    make_directory(layers.path(2) + "/deep/old");
+    make_directory(layers.path(2) + "/file/old");
+    Root root{layers.stack()};
+    auto found = Lookup{layers.stack()}.find(root, "new", {});
+    REQUIRE((found ? 0 : found.error().value()) == row.error);
+    if (!found) {
+      continue;
+    }
+    CHECK(layers_of(found->parts) == row.parts);
+    if (row.path != nullptr) {
+      const auto& path = found->parts[found->parts.size() - 1].path;
+      REQUIRE(path);
+      CHECK(*path == row.path);
+    }
+  }
+}
+
+TEST_CASE("a metadata-only file's redirect says where its data is", "[merge]") {
+  if (!takes_marks()) {
+    return;
+  }
+  ThreeLayers layers{false};
+  for (const auto& [name, redirect] :
+       {std::pair{"near", "old"}, {"far", "/deep/old"}, {"lost", "nowhere"}, {"up", ".."}}) {
+    make(layers.path(0), name, 'M');
+    mark(layers.path(0) + "/" + name, "user.overlay.redirect", redirect);
+  }
+  make(layers.path(1), "near", 'F');  // not what is meant
+  make(layers.path(1), "old", 'F');
+  make(layers.path(2), "deep", 'D');
+  touch(layers.path(2) + "/deep/old", "data");
+  Root root{layers.stack()};
+  const Lookup lookup{layers.stack()};
+  const auto near = lookup.find(root, "near", {});
+  REQUIRE(near);
+  REQUIRE(near->data);
+  CHECK(near->data->layer == 2);
+  CHECK(near->data->path == "old");
+  const auto far = lookup.find(root, "far", {});
+  REQUIRE(far);
+  REQUIRE(far->data);
+  CHECK(far->data->layer == 3);
+  CHECK(far->data->path == "deep/old");
+  const auto lost = lookup.find(root, "lost", {});
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error() == EIO);
+  const auto up = lookup.find(root, "up", {});
+  REQUIRE_FALSE(up);
+  CHECK(up.error() == EINVAL);
+}
+
+}  // namespace
+}  // namespace plyfs::merge
