@@ -15,6 +15,7 @@
 #include <variant>
 
 #include "commands/layer_commands.h"
+#include "commands/volume_transfer.h"
 #include "config/check_report.h"
 #include "config/cli.h"
 #include "config/failure_text.h"
@@ -188,6 +189,9 @@ plyfs::config::Surroundings surroundings() {
 
 int run(std::span<const char* const> arguments) {
   if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
+    return *exit_code;
+  }
+  if (const auto exit_code = plyfs::commands::run_volume_transfer(arguments)) {
     return *exit_code;
   }
   if (const auto done = plyfs::store::run_command(arguments)) {

@@ -17,6 +17,7 @@
 #include "image/replace_directory.h"
 #include "image/tar_writer.h"
 #include "sys/creds.h"
+#include "tar/tar_output.h"
 
 namespace plyfs::commands {
 namespace {
@@ -72,7 +73,7 @@ image::LayerFormat format_of(const std::string& word) {
 }
 
 Result<std::unique_ptr<image::TreeWriter>> make_writer(const Arguments& arguments) {
-  if (const auto compression = image::compression_of(arguments.target)) {
+  if (const auto compression = tar::compression_of(arguments.target)) {
     return image::make_tar_writer(arguments.target, *compression);
   }
   return image::make_directory_writer(arguments.target, format_of(arguments.format));

@@ -20,6 +20,8 @@ class ProgressLine {
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
+  /// Whether there is somebody to show anything to.
+  [[nodiscard]] bool wanted() const { return redraw_ || plain_; }
   void show(std::uint64_t entries, std::uint64_t bytes);
   /// Where the end is known: percent, and how long it will take.
   void show_part(std::uint64_t done_bytes, std::uint64_t total_bytes);

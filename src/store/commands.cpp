@@ -10,6 +10,7 @@
 #include "config/cli_stack.h"
 #include "config/failure_text.h"
 #include "store/mounts.h"
+#include "store/transfer.h"
 #include "store/volumes.h"
 #include "sys/durable_file.h"
 
@@ -55,7 +56,7 @@ std::vector<std::string> discard_anonymous(const Home& home, const MountRecord& 
     const bool used = std::ranges::any_of(records, [&](const MountRecord& other) {
       return other.key != gone.key && other.uses(volume.name);
     });
-    if (volume.anonymous && !used) {
+    if (volume.anonymous && !used && !is_held(home, volume.name)) {
       if (auto moved = home.discard(home.volume(volume.name))) {
         trash.push_back(*std::move(moved));
       }

@@ -33,6 +33,21 @@ std::error_code make_private(const std::string& path) {
   return error;
 }
 
+/// What one that was killed left in `directory`, where things are made under `lock_name`.
+void remove_half_made(const std::string& directory, const char* lock_name) {
+  for (const std::string& name : names_in(directory, Hidden::kNo)) {
+    const bool half = name.starts_with(kFillingPrefix) || name.starts_with(kImportPrefix) ||
+                      name.find(".json.new-") != std::string::npos;
+    if (!half) {
+      continue;
+    }
+    const auto lock = sys::open_lock_file(directory + "/" + lock_name);
+    if (lock && sys::lock_file(lock->borrow(), sys::LockKind::kExclusive, sys::LockWait::kNo)) {
+      (void)sys::remove_tree(directory + "/" + name);  // the next one tries again
+    }
+  }
+}
+
 void remove_left_overs(const std::string& directory) {
   for (const std::string& name : names_in(directory, Hidden::kYes)) {
     if (name.starts_with(".new-") || name.starts_with(".trash-")) {
@@ -80,6 +95,12 @@ std::optional<Failure> Home::lock(sys::UniqueFd& held) const {
   }
   remove_left_overs(volumes());
   remove_left_overs(mounts());
+  for (const std::string& name : names_in(volumes(), Hidden::kNo)) {
+    remove_half_made(volume(name), "fill.lock");
+  }
+  for (const std::string& name : names_in(mounts(), Hidden::kYes)) {
+    remove_half_made(mount(name), "lock");
+  }
   held = *std::move(file);
   return std::nullopt;
 }

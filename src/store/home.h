@@ -14,6 +14,10 @@ namespace plyfs::store {
 
 using Json = nlohmann::ordered_json;
 
+/// What is being made beside a volume's _data, under its fill.lock, begins with one of these.
+inline constexpr const char* kFillingPrefix = "_fill-";  // fill/fill.cpp
+inline constexpr const char* kImportPrefix = "_import-";
+
 /// HOME/volumes/NAME/{_data,volume.json,use.lock,fill.lock}; HOME/mounts/NAME/{record.json,lock}.
 /// Names that begin with a dot are the store's own: mounts without a name, things half made or half
 /// removed. Everything short is done under HOME/lock. Immutable.

@@ -13,6 +13,7 @@
 #include "config/volume_spec.h"
 #include "store/commands.h"
 #include "store/mounts.h"
+#include "store/transfer.h"
 #include "store/volumes.h"
 #include "sys/durable_file.h"
 
@@ -33,6 +34,8 @@ Usage:
   plyfs volume inspect NAME...
   plyfs volume rm [-f] NAME...
   plyfs volume prune [-f] [--all] [--filter label=K[=V]]...
+  plyfs volume export NAME [-o FILE]
+  plyfs volume import [-f] NAME [-i FILE]
 
 Examples:
   plyfs volume create web
@@ -255,6 +258,10 @@ MaybeFailure discard_volume(const Opened& store, const std::string& name, bool f
                              "the mount " + user->name + ", not mounted now, uses it: 'plyfs rm " +
                                  user->name + "' first, or use -f"});
     }
+  }
+  if (is_held(store.home, name)) {
+    return system_failure({"cannot remove volume", name, Errno{EBUSY},
+                           "it is being exported or imported: wait until that is done"});
   }
   auto moved = store.home.discard(store.home.volume(name));
   if (!moved) {

@@ -146,6 +146,12 @@ Status sync_directory(const std::string& path) {
   return sync_all(directory.borrow());
 }
 
+Status exchange(const std::string& a, const std::string& b) {
+  return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0
+             ? Status{}
+             : Status{Errno{errno}};
+}
+
 Status remove_tree(const std::string& path) {
   const UniqueFd parent{::open(parent_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!parent.valid()) {

@@ -25,6 +25,9 @@ Status write_durably(const std::string& path, std::string_view content);
 Result<std::string> read_file(const std::string& path);
 Status sync_directory(const std::string& path);
 
+/// Exchanges two names in one step (RENAME_EXCHANGE). EINVAL where the filesystem cannot.
+Status exchange(const std::string& a, const std::string& b);
+
 /// Removes a tree, also where modes of our own directories shut us out. Links are not followed.
 /// What is not there is not missed.
 Status remove_tree(const std::string& path);

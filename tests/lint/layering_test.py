@@ -21,11 +21,12 @@ MAY_INCLUDE = {
     "dump": ["base", "layer", "merge"],  # prints stacks; never through ops, which may change them
     "fill": ["base", "sys", "ops"],  # from the merged tree into a volume, before the mount answers
     "store": ["base", "sys", "config"],  # volumes and named mounts on the host
+    "tar": ["base", "sys"],  # directories of the host to and from tars; knows nothing of layers
     # Trees written elsewhere: changes, tars, directories. Reads like dump, writes by layer's door.
-    "image": ["base", "sys", "layer", "merge", "copyup", "dump"],
+    "image": ["base", "sys", "layer", "merge", "copyup", "dump", "tar"],
     "control": ["base", "sys"],  # the socket of a live mount, and who asks it
     # What the programs do besides mounting: arguments in, reports out.
-    "commands": ["base", "sys", "config", "store", "dump", "image", "control"],
+    "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "control"],
     "include": [],  # the public face shows no room
     # programs; sys to become a daemon, to ask the host
     "tools": ["base", "sys", "config", "store", "commands"],
@@ -123,7 +124,8 @@ CONFINED_CALLS = [
         ),
         # The composition root makes the work directory, which layer then takes over.
         # A volume has no layers: there it is the host's own names that change.
-        SYSTEM_CALL_HOME + ["src/layer/", "src/volume/", "src/fill/", *COMPOSITION_ROOT],
+        SYSTEM_CALL_HOME
+        + ["src/layer/", "src/volume/", "src/fill/", "src/tar/", *COMPOSITION_ROOT],
         "names, new objects and xattrs of the upper are changed in src/layer/",
     ),
 ]

@@ -11,85 +11,10 @@
 
 #include "catch.h"
 #include "process.h"
-#include "stack.h"
-#include "volumes.h"
-#include "workspace.h"
+#include "store_host.h"
 
 namespace plyfs::tests {
 namespace {
-
-void make(const std::string& root, const Items& items) {
-  (void)::mkdir(root.c_str(), 0755);
-  make_tree(root, items, overlay_prefix());
-}
-
-/// A store of its own, an image, and directories to mount on. What is mounted goes away with it.
-class Host {
- public:
-  explicit Host(const Items& image) : root_(fresh_directory()) { make(root_ + "/image", image); }
-  ~Host() {
-    for (const std::string& mountpoint : mounted_) {
-      if (run({"mountpoint", "-q", mountpoint}).exit_code == 0) {
-        (void)plyfs({"umount", "--lazy", mountpoint});
-      }
-    }
-    remove_tree(root_);
-  }
-  Host(const Host&) = delete;
-  Host& operator=(const Host&) = delete;
-
-  [[nodiscard]] std::string operator()(const std::string& path) const { return root_ + "/" + path; }
-  [[nodiscard]] std::string data(const std::string& volume) const {
-    return (*this)("home/volumes/" + volume + "/_data");
-  }
-  [[nodiscard]] Arguments command(const Arguments& arguments) const {
-    Arguments all{"env", "PLYFS_HOME=" + root_ + "/home", plyfs_program()};
-    all.insert(all.end(), arguments.begin(), arguments.end());
-    return all;
-  }
-  [[nodiscard]] Ran plyfs(const Arguments& arguments) const { return run(command(arguments)); }
-
-  Arguments mount_command(const std::string& name, const Arguments& more) {
-    for (const char* kind : {"/m-", "/u-"}) {
-      (void)::mkdir((root_ + kind + name).c_str(), 0755);
-    }
-    mounted_.push_back(root_ + "/m-" + name);
-    Arguments all{"mount",          "-o",      "volume_mode=fuse",  "--name", name, "--lower",
-                  root_ + "/image", "--upper", root_ + "/u-" + name};
-    all.insert(all.end(), more.begin(), more.end());
-    all.push_back(mounted_.back());
-    return all;
-  }
-  Ran mount(const std::string& name, const Arguments& more) {
-    return plyfs(mount_command(name, more));
-  }
-  [[nodiscard]] std::string in(const std::string& mount, const std::string& path) const {
-    return root_ + "/m-" + mount + "/" + path;
-  }
-
- private:
-  std::string root_;
-  std::vector<std::string> mounted_;
-};
-
-Ran done(const std::string& out) { return {0, out, ""}; }
-
-std::string said(const Ran& ran) { return std::to_string(ran.exit_code) + " " + ran.out + ran.err; }
-
-std::string write_new(const std::string& path, const std::string& content) {
-  File created(path, O_CREAT | O_WRONLY);
-  return created.opened() == "ok" ? created.write(content) : created.opened();
-}
-
-std::vector<std::string> sorted_names(const std::string& directory) {
-  std::vector<std::string> names = names_in(directory);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-bool can_mount() { return !served_volumes().empty(); }
-
-#define CHECK_DONE(ran, expected) CHECK(said(ran) == said(done(expected)))
 
 TEST_CASE("an empty volume is filled from the image, whole and once", "[store][volume]") {
   if (!can_mount()) {

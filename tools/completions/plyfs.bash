@@ -26,11 +26,25 @@ _plyfs() {
     return
   fi
   local words='--help'
+  if [[ $command == volume ]]; then
+    if ((COMP_CWORD == 2)); then
+      words+=' create ls inspect rm prune export import'
+    else
+      case ${COMP_WORDS[2]} in
+        create) words+=' --label' ;;
+        ls) words+=' -q --filter --json' ;;
+        prune) words+=' -f --all --filter' ;;
+        rm) words+=" -f $(plyfs volume ls -q 2>/dev/null)" ;;
+        inspect) words+=" $(plyfs volume ls -q 2>/dev/null)" ;;
+        export) words+=" -o --progress $(plyfs volume ls -q 2>/dev/null)" ;;
+        import) words+=" -i --force --progress $(plyfs volume ls -q 2>/dev/null)" ;;
+      esac
+    fi
+  fi
   case $command in
+    ls) words+=' -q --json' ;;
+    inspect | rm) words+=" -v $(plyfs ls -q 2>/dev/null)" ;;
     mount) words+=' -o --lower --upper --work --name -v --volume --volumes-from --strict-volumes -f -d' ;;
-    volume) ((COMP_CWORD > 2)) || words='create ls inspect rm prune' ;;
-    inspect) words+=" $(_plyfs_mounts)" ;;
-    rm) words+=' -v' ;;
     umount) words+=" --lazy $(_plyfs_mounts)" ;;
     check) words+=' -o --lower --upper --work --json' ;;
     diff) words+=" -o --lower --upper --work --all --json $(_plyfs_mounts)" ;;

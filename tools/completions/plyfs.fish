@@ -1,6 +1,8 @@
 # fish completion of plyfs and plyfs-dump
 set -l commands mount umount ls inspect rm volume check diff commit flatten convert
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -a "$commands"
+complete -c plyfs -n '__fish_seen_subcommand_from volume' -a 'create ls inspect rm prune export import'
+complete -c plyfs -n '__fish_seen_subcommand_from inspect rm' -a '(plyfs ls -q 2>/dev/null)'
 complete -c plyfs -l lower -r -d 'a read-only layer'
 complete -c plyfs -l upper -r -d 'the writable layer'
 complete -c plyfs -l work -r -d 'its work directory'

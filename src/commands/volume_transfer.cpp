@@ -1,0 +1,263 @@
+#include "commands/volume_transfer.h"
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <clocale>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "commands/output.h"
+#include "commands/progress.h"
+#include "config/cli_stack.h"
+#include "config/failure_text.h"
+#include "image/target_file.h"
+#include "store/transfer.h"
+#include "sys/file_io.h"
+#include "sys/object_stat.h"
+#include "sys/open.h"
+#include "sys/terminal.h"
+#include "tar/export_tree.h"
+#include "tar/import_tree.h"
+
+namespace plyfs::commands {
+namespace {
+
+constexpr std::string_view kProgram = "plyfs";
+
+using config::system_failure;
+using config::usage_failure;
+
+struct Words {
+  std::string name;
+  std::string file;
+  std::string progress = "auto";
+  bool replace = false;
+};
+
+int fail(const Failure& failure) { return complain(kProgram, failure); }
+
+void tell(const std::string& what, const std::string& path, const std::string& why) {
+  (void)std::fprintf(stderr, "plyfs: %s: %s: %s\n", what.c_str(), config::shown(path).c_str(),
+                     why.c_str());
+}
+
+const char* remedy_of(Errno error) {
+  switch (error.value()) {
+    case EACCES:
+    case EPERM:
+      return "run as root, or as the owner of what is in the volume";
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space";
+    case EIO:
+    case EAGAIN:
+      return "it changed while it was read: stop who writes to it, or try again";
+    case EISDIR:
+      return "a directory and something else have one name";
+    default:
+      return "see what this error says about the path";
+  }
+}
+
+/// The tar goes aside and gets its name when it is whole; "-" and nothing: standard output.
+int export_volume(const Words& words) {
+  const bool to_stdout = words.file.empty() || words.file == "-";
+  const auto compression = to_stdout ? tar::Compression::kNone : tar::compression_of(words.file);
+  if (!compression) {
+    return fail(usage_failure({"cannot export to", words.file, Errno{EINVAL},
+                               "let the name end in .tar, .tar.gz or .tar.zst"}));
+  }
+  if (to_stdout && sys::is_terminal(sys::BorrowedFd{1})) {
+    return fail(usage_failure({"cannot export to", "a terminal", Errno{EINVAL},
+                               "use -o FILE.tar, or redirect the output"}));
+  }
+  store::HeldVolume volume;
+  if (const auto failure = volume.hold(words.name)) {
+    return fail(*failure);
+  }
+  const auto root =
+      sys::open_listing({sys::BorrowedFd{-100 /* AT_FDCWD */}, volume.data().c_str()});
+  if (!root) {
+    return fail(system_failure(
+        {"cannot read volume", volume.data(), root.error(), remedy_of(root.error())}));
+  }
+  std::optional<image::TargetFile> target;
+  if (!to_stdout) {
+    auto created = image::TargetFile::create(words.file);
+    if (!created) {
+      return fail(system_failure(
+          {"cannot write", words.file, created.error(), "choose another place for the tar"}));
+    }
+    target.emplace(*std::move(created));
+  }
+  Status target_status;
+  const auto sink = [&](std::string_view bytes) {
+    errno = 0;
+    target_status = target             ? target->write(bytes)
+                    : write_out(bytes) ? Status{}
+                                       : Status{Errno{errno}};
+    return target_status;
+  };
+  std::string at;
+  Status done;
+  {
+    ProgressLine line{progress_mode(words.progress), "export"};
+    const std::uint64_t total = line.wanted() ? tar::content_bytes(root->borrow()) : 0;
+    const tar::ExportEvents events{
+        [&](std::uint64_t entries, std::uint64_t bytes) {
+          total > 0 ? line.show_part(std::min(bytes, total), total) : line.show(entries, bytes);
+        },
+        [](const std::string& path) { tell("left out", path, "a socket; no tar can hold it"); }};
+    auto output = tar::TarOutput::open(*compression, {}, sink);
+    done = output ? tar::export_tree(root->borrow(), **output, events, at) : Status{output.error()};
+    if (done) {
+      at.clear();
+      done = (*output)->finish();
+    }
+  }
+  if (done && target) {
+    done = target_status = target->publish();
+  }
+  if (!target_status) {
+    return to_stdout && target_status.error() == EPIPE
+               ? fail(system_failure({"cannot write", "standard output", target_status.error(),
+                                      "who reads it ended before the end"}))
+               : fail(system_failure({"cannot write", to_stdout ? "standard output" : words.file,
+                                      target_status.error(), remedy_of(target_status.error())}));
+  }
+  if (!done) {
+    return fail(
+        system_failure({"cannot export", at.empty() ? volume.data() : volume.data() + "/" + at,
+                        done.error(), remedy_of(done.error())}));
+  }
+  return finish_out(kProgram, 0);
+}
+
+/// How much of the archive was read, where its size is known.
+class ImportProgress {
+ public:
+  ImportProgress(const Words& words, const std::string& file)
+      : line_(progress_mode(words.progress), "import") {
+    std::error_code error;
+    if (!file.empty() && std::filesystem::is_regular_file(file, error)) {
+      const auto size = std::filesystem::file_size(file, error);
+      total_ = error ? 0 : size;
+    }
+  }
+  void show(std::uint64_t entries, std::uint64_t read_bytes) {
+    total_ > 0 ? line_.show_part(std::min<std::uint64_t>(read_bytes, total_), total_)
+               : line_.show(entries, read_bytes);
+  }
+
+ private:
+  ProgressLine line_;
+  std::uint64_t total_ = 0;
+};
+
+int import_volume(const Words& words) {
+  const std::string file = words.file == "-" ? "" : words.file;
+  const std::string shown = file.empty() ? "standard input" : file;
+  store::Replacement replacement;
+  if (const auto failure = replacement.begin(words.name, words.replace)) {
+    return fail(*failure);
+  }
+  tar::TarInput input;
+  if (const Status opened = input.open(file); !opened) {
+    const std::string why = input.problem() + ": give a tar, compressed or not";
+    return fail(system_failure({"cannot read the archive", shown, opened.error(),
+                                opened.error() == EPROTO ? why : "name a file that you may read"}));
+  }
+  const sys::BorrowedFd here{-100 /* AT_FDCWD */};
+  const auto root = sys::open_listing({here, replacement.stage().c_str()});
+  const auto before = sys::stat_object({here, replacement.data().c_str()});
+  if (!root || !before) {
+    const Errno error = root ? before.error() : root.error();
+    return fail(system_failure({"cannot use volume", words.name, error, remedy_of(error)}));
+  }
+  tar::ImportTrouble trouble;
+  Status done;
+  {
+    ImportProgress progress{words, file};
+    const tar::ImportEvents events{
+        [&](std::uint64_t entries) { progress.show(entries, input.read_bytes()); },
+        [](const std::string& path, const std::string& what, Errno error) {
+          tell("left out", path, what + ": " + error.message());
+        }};
+    done = tar::import_tree(input, root->borrow(), *before, events, trouble);
+  }
+  if (!done) {
+    const std::string subject = trouble.path.empty() ? shown : trouble.path;
+    const std::string remedy = trouble.remedy.empty() ? remedy_of(done.error()) : trouble.remedy;
+    return fail(system_failure({trouble.path.empty() ? "cannot read the archive" : "cannot import",
+                                subject, done.error(), remedy + "; nothing was changed"}));
+  }
+  if (const Status synced = sys::sync_filesystem(root->borrow()); !synced) {
+    return fail(system_failure(
+        {"cannot import into volume", words.name, synced.error(), "nothing was changed"}));
+  }
+  if (const auto failure = replacement.publish()) {
+    return fail(*failure);
+  }
+  return 0;
+}
+
+void set_up(CLI::App& app, Words& words, bool exports) {
+  app.add_option("NAME", words.name, "name of a volume")->required();
+  app.add_option(exports ? "-o,--output" : "-i,--input", words.file,
+                 exports ? "FILE.tar, FILE.tar.gz or FILE.tar.zst (default: standard output)"
+                         : "a tar, compressed or not (default: standard input)")
+      ->type_name("FILE");
+  app.add_option("--progress", words.progress, "auto, plain or none")
+      ->check(CLI::IsMember({"auto", "plain", "none"}))
+      ->type_name("KIND");
+  if (exports) {
+    app.footer(
+        "Examples:\n  plyfs volume export web -o web.tar.zst\n"
+        "  plyfs volume export web | ssh host plyfs volume import web");
+    return;
+  }
+  app.add_flag("-f,--force", words.replace,
+               "replace what is in the volume, all of it, in one step");
+  app.footer(
+      "All or nothing: on an error the volume is as before. Refused while a mount uses it.\n"
+      "Examples:\n  plyfs volume create web && plyfs volume import web -i web.tar.zst\n"
+      "  plyfs volume import --force web -i older.tar");
+}
+
+}  // namespace
+
+std::optional<int> run_volume_transfer(std::span<const char* const> words) {
+  const std::string_view program = words.empty() ? std::string_view{} : words.front();
+  if (words.size() < 3 || program.substr(program.rfind('/') + 1) != "plyfs" ||
+      std::string_view{words[1]} != "volume") {
+    return std::nullopt;
+  }
+  const std::string_view command = words[2];
+  if (command != "export" && command != "import") {
+    return std::nullopt;
+  }
+  // Names are UTF-8 or bytes; in the C locale libarchive would take all of them for bytes.
+  (void)std::setlocale(LC_CTYPE, "C.UTF-8");
+  const bool exports = command == "export";
+  Words given;
+  CLI::App app{exports ? "Write what is in a volume as a tar: owners, modes, times, links, xattrs, "
+                         "ACLs, holes."
+                       : "Fill a volume from a tar.",
+               "plyfs volume " + std::string{command}};
+  set_up(app, given, exports);
+  if (const auto settled =
+          config::run_parser(app, words.subspan(3), "plyfs volume " + std::string{command})) {
+    if (settled->action == config::Action::kFail) {
+      return fail(settled->failure);
+    }
+    (void)write_out(settled->output);
+    return finish_out(kProgram, 0);
+  }
+  return exports ? export_volume(given) : import_volume(given);
+}
+
+}  // namespace plyfs::commands

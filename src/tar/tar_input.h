@@ -1,0 +1,42 @@
+// Reading a tar of unknown origin: uncompressed, gzip, bzip2, xz or zstd.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tar/handles.h"
+
+namespace plyfs::tar {
+
+/// Guarded by caller.
+class TarInput {
+ public:
+  /// Opens `path`; empty: standard input. ENOENT, EACCES ...; EPROTO (see problem()) when it is no
+  /// tar.
+  Status open(const std::string& path);
+
+  /// The next header, or null at the end. The end is believed only if the archive says so by its
+  /// end-of-archive mark: a tar that was cut between two objects is EPROTO.
+  Result<archive_entry*> next();
+
+  /// The next piece of the present entry's content; `size_bytes` 0 at its end.
+  struct Piece {
+    const char* bytes = nullptr;
+    std::size_t size_bytes = 0;
+    std::int64_t offset = 0;
+  };
+  Result<Piece> read();
+
+  /// Bytes of the file as it is (compressed) that were read so far.
+  [[nodiscard]] std::uint64_t read_bytes() const;
+  /// What is wrong with the archive, for people; after EPROTO.
+  [[nodiscard]] const std::string& problem() const { return problem_; }
+
+ private:
+  Errno fail();
+
+  Reader reader_;
+  std::string problem_;
+};
+
+}  // namespace plyfs::tar
