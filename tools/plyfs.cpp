@@ -14,10 +14,12 @@
 #include <utility>
 #include <variant>
 
+#include "commands/inspect_command.h"
 #include "commands/layer_commands.h"
 #include "commands/volume_transfer.h"
 #include "config/check_report.h"
 #include "config/cli.h"
+#include "config/config_file.h"
 #include "config/failure_text.h"
 #include "config/umount.h"
 #include "config/validate.h"
@@ -67,7 +69,7 @@ int fail(const Failure& failure) {
 }
 
 /// In the daemon, or in the foreground: everything from opening the layers to the umount.
-int serve(plyfs::MountOptions options, Daemon daemon) {
+int serve(plyfs::MountOptions options, const std::string& save, Daemon daemon) {
   std::optional<plyfs::store::Attachment> attachment{std::in_place};
   const auto fail_start = [&](const Failure& failure) {
     attachment.reset();  // before anybody is told: they may try again at once
@@ -83,6 +85,11 @@ int serve(plyfs::MountOptions options, Daemon daemon) {
     return fail_start(failure);
   }
   attachment->settle(options);
+  if (!save.empty()) {
+    if (const auto unsaved = plyfs::config::save_config(save, options)) {
+      return fail_start(*unsaved);
+    }
+  }
   // The layers are open; only a mountpoint that could not be made absolute still needs the
   // directory of the call.
   if (options.mountpoint.starts_with('/')) {
@@ -139,7 +146,7 @@ int mount(const CommandLine& line) {
     return 0;
   }
   if (line.options.foreground) {
-    return serve(line.options, Daemon::in_foreground());
+    return serve(line.options, line.save, Daemon::in_foreground());
   }
   const bool by_caller = plyfs::config::is_mounted_by_caller(line.options.mountpoint);
   auto started = Daemon::start(by_caller ? plyfs::sys::InheritedFiles::kKeep
@@ -151,7 +158,7 @@ int mount(const CommandLine& line) {
   if (const auto* const report = std::get_if<Daemon::Report>(&*started)) {
     return print_report(*report);
   }
-  return serve(line.options, std::get<Daemon>(*std::move(started)));
+  return serve(line.options, line.save, std::get<Daemon>(*std::move(started)));
 }
 
 int check(const CommandLine& line) {
@@ -189,6 +196,9 @@ plyfs::config::Surroundings surroundings() {
 
 int run(std::span<const char* const> arguments) {
   if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
+    return *exit_code;
+  }
+  if (const auto exit_code = plyfs::commands::run_inspect(arguments)) {
     return *exit_code;
   }
   if (const auto exit_code = plyfs::commands::run_volume_transfer(arguments)) {

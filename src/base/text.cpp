@@ -78,6 +78,17 @@ std::string escaped(std::string_view bytes) {
   return shown;
 }
 
+bool is_utf8(std::string_view bytes) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t size = decode(bytes, at).size;
+    if (size == 0) {
+      return false;
+    }
+    at += size;
+  }
+  return true;
+}
+
 std::string unescaped(std::string_view text) {
   std::string bytes;
   for (std::size_t at = 0; at < text.size(); ++at) {

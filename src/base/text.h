@@ -18,6 +18,8 @@ std::string escaped(std::string_view bytes);
 /// The bytes that `escaped` showed; what is no escape stays.
 std::string unescaped(std::string_view text);
 
+bool is_utf8(std::string_view bytes);
+
 /// "512 B", "1.5 KiB", "20 GiB".
 std::string human_bytes(std::uint64_t bytes);
 

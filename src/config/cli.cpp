@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/cli_stack.h"
+#include "config/config_file.h"
 #include "config/failure_text.h"
 
 namespace plyfs::config {
@@ -42,6 +43,8 @@ constexpr std::string_view kMountFooter = R"(Examples:
   plyfs mount --lower / --upper up -o volatile,index=off merged
   plyfs mount --name web --lower image --upper up -v "$PWD/site:/srv:ro" -v logs:/var/log merged
   plyfs mount --name w2 --lower image --upper u2 --volumes-from web:ro merged2
+  plyfs mount --save web.toml --name web --lower image --upper up -v logs:/var/log merged
+  plyfs mount --config web.toml                       later, all of that again
 
 Words of -o:
   lowerdir=A:B[::DATA]  lowerdir+=A  datadir+=A  upperdir=U  workdir=W  ro  rw
@@ -66,6 +69,9 @@ constexpr auto kLaterCommands = std::to_array<std::string_view>({"run"});
 constexpr auto kCompatibleNames = std::to_array<std::string_view>(
     {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});
 
+constexpr auto kUmountNames =
+    std::to_array<std::string_view>({"umount.plyfs", "umount.fuse.plyfs", "umount.fuse3.plyfs"});
+
 constexpr std::string_view kOverlayName = "fuse-overlayfs";
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -86,23 +92,46 @@ CommandLine parse_mount(std::span<const char* const> arguments, const Surroundin
   CommandLine line;
   StackWords words;
   VolumeWords volume_words;
+  std::string config_file;
+  std::string mountpoint;
+  bool foreground = false;
   CLI::App app{"Mount a stack of layers; returns once the mount is usable.", "plyfs mount"};
   add_stack_options(app, words);
   add_volume_options(app, volume_words);
-  app.add_flag("-f,--foreground", line.options.foreground, "stay in the foreground");
+  app.add_option("--config", config_file, "take the options that FILE has (TOML)")
+      ->type_name("FILE");
+  app.add_option("--save", line.save, "write the file that repeats this call")->type_name("FILE");
+  app.add_flag("-f,--foreground", foreground, "stay in the foreground");
   app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
-  app.add_option("MOUNTPOINT", line.options.mountpoint, "an existing directory")->required();
+  app.add_option("MOUNTPOINT", mountpoint, "an existing directory");
   app.footer(std::string{kMountFooter});
   if (auto settled = run_parser(app, arguments, "plyfs mount")) {
     return *std::move(settled);
   }
-  if (auto failure = apply_stack_words(words, UnknownWords::kRefuse, line)) {
+  if (!config_file.empty()) {
+    if (auto failure = load_config(config_file, surroundings.directory, line)) {
+      return fail_with(*std::move(failure));
+    }
+  }
+  FromFile from_file = take_lists(line.options);
+  line.options.foreground = line.options.foreground || foreground;
+  if (!mountpoint.empty()) {
+    line.options.mountpoint = mountpoint;
+  }
+  auto failure = apply_stack_words(words, UnknownWords::kRefuse, line);
+  failure = failure ? failure : apply_volume_words(volume_words, line.options);
+  failure = failure ? failure : add_lists(std::move(from_file), line.options);
+  if (failure) {
     return fail_with(*std::move(failure));
   }
-  if (auto failure = apply_volume_words(volume_words, line.options)) {
-    return fail_with(*std::move(failure));
+  if (line.options.mountpoint.empty()) {
+    return fail_with(usage_failure(
+        {"wrong usage", "MOUNTPOINT is required", Errno{EINVAL}, "see 'plyfs mount --help'"}));
   }
   finish_options(surroundings, line);
+  if (!line.save.empty() && !line.save.starts_with('/')) {
+    line.save = surroundings.directory + "/" + line.save;
+  }
   line.action = Action::kMount;
   return line;
 }
@@ -138,6 +167,25 @@ CommandLine parse_umount(std::span<const char* const> arguments) {
   app.add_option("MOUNTPOINT", line.target, "where it is mounted, or its name")->required();
   app.footer("Examples:\n  plyfs umount merged\n  plyfs umount --lazy merged");
   if (auto settled = run_parser(app, arguments, "plyfs umount")) {
+    return *std::move(settled);
+  }
+  line.action = Action::kUmount;
+  line.unmount_mode = lazy ? sys::UnmountMode::kLazy : sys::UnmountMode::kNow;
+  return line;
+}
+
+/// As umount(8) calls the helper of a type: MOUNTPOINT [-nlfvr] [-N NAMESPACE] [-t TYPE].
+CommandLine parse_umount_helper(std::span<const char* const> arguments) {
+  CommandLine line;
+  bool lazy = false;
+  std::string ignored;
+  CLI::App app{"Unmount, with the volumes that are bound over it.", "umount.fuse.plyfs"};
+  app.add_flag("-l,--lazy", lazy, "detach now, end when nothing uses it any more");
+  app.add_flag("-n,-f,-v,-r,-i")->description("accepted and ignored");
+  app.add_option("-t", ignored, "accepted and ignored")->type_name("TYPE");
+  app.add_option("-N", ignored, "accepted and ignored")->type_name("NAMESPACE");
+  app.add_option("MOUNTPOINT", line.target, "where it is mounted")->required();
+  if (auto settled = run_parser(app, arguments, "umount.fuse.plyfs")) {
     return *std::move(settled);
   }
   line.action = Action::kUmount;
@@ -230,6 +278,9 @@ CommandLine parse_command_line(std::span<const char* const> arguments,
   const auto rest = arguments.empty() ? arguments : arguments.subspan(1);
   if (std::ranges::find(kCompatibleNames, program) != kCompatibleNames.end()) {
     return parse_compatible(program, rest, surroundings);
+  }
+  if (std::ranges::find(kUmountNames, program) != kUmountNames.end()) {
+    return parse_umount_helper(rest);
   }
   return parse_own(rest, surroundings);
 }

@@ -1,4 +1,5 @@
-// The command line: which command, with which options. Pure; reads nothing but its arguments.
+// The command line: which command, with which options. Reads nothing but its arguments and the file
+// of --config.
 #pragma once
 
 #include <optional>
@@ -39,13 +40,14 @@ struct CommandLine {
   Warnings warnings;  ///< for stderr, whatever the action
   MountOptions options;
   std::string target;
+  std::string save;  ///< where to write the options of the mount; empty: nowhere
   sys::UnmountMode unmount_mode = sys::UnmountMode::kNow;
   OutputFormat format = OutputFormat::kText;
 };
 
 /// Understands `plyfs COMMAND ...`, the bare `plyfs -o ... MOUNTPOINT`, and by the name in
-/// `arguments[0]` fuse-overlayfs, mount.plyfs and mount.fuse.plyfs. The mountpoint comes out
-/// absolute, all other paths as they were given.
+/// `arguments[0]` fuse-overlayfs, the helpers of mount(8) and umount(8). The mountpoint and what a
+/// configuration file names come out absolute, all other paths as they were given.
 CommandLine parse_command_line(std::span<const char* const> arguments,
                                const Surroundings& surroundings);
 

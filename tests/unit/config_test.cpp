@@ -9,6 +9,7 @@
 #include "config/cli.h"
 #include "config/option_text.h"
 #include "config/options_parser.h"
+#include "described.h"
 
 namespace plyfs::config {
 namespace {
@@ -23,73 +24,6 @@ Parsed parse(const std::string& text, UnknownWords unknown = UnknownWords::kRefu
   Parsed parsed;
   parsed.failure = parse_options(text, unknown, parsed.options, parsed.warnings);
   return parsed;
-}
-
-std::string number(int value) { return std::to_string(value); }
-
-std::string describe(const char* name, const std::vector<IdMapping>& mappings) {
-  std::ostringstream text;
-  for (const IdMapping& mapping : mappings) {
-    text << " " << name << "[disk " << mapping.outside << " shown " << mapping.inside << " x"
-         << mapping.count << "]";
-  }
-  return text.str();
-}
-
-std::string describe_ids(const IdPolicy& ids) {
-  std::string text = describe("uids", ids.uids) + describe("gids", ids.gids);
-  if (ids.squash_uid) {
-    text += " squash_uid=" + std::to_string(*ids.squash_uid);
-  }
-  if (ids.squash_gid) {
-    text += " squash_gid=" + std::to_string(*ids.squash_gid);
-  }
-  return text;
-}
-
-/// Everything in `options` that differs from the defaults, in a fixed order.
-std::string describe(const MountOptions& options) {
-  const MountOptions defaults;
-  std::ostringstream text;
-  const auto differs = [&](const char* name, auto value, auto standard) {
-    if (value != standard) {
-      text << " " << name << "=" << number(static_cast<int>(value));
-    }
-  };
-  for (const LayerPath& layer : options.lowers) {
-    text << (layer.data_only ? " data(" : " lower(") << layer.path << ")";
-  }
-  if (options.upper) {
-    text << " upper(" << *options.upper << ")";
-  }
-  if (options.work) {
-    text << " work(" << *options.work << ")";
-  }
-  differs("ro", options.read_only, defaults.read_only);
-  differs("whiteout", options.whiteout, defaults.whiteout);
-  differs("xattr", options.xattr_namespace, defaults.xattr_namespace);
-  differs("sync", options.sync, defaults.sync);
-  differs("redirect_dir", options.redirect_dir, defaults.redirect_dir);
-  differs("metacopy", options.metacopy, defaults.metacopy);
-  differs("index", options.index, defaults.index);
-  differs("xino", options.xino, defaults.xino);
-  differs("acl", options.acl, defaults.acl);
-  differs("xattrs", options.xattrs, defaults.xattrs);
-  differs("writeback", options.writeback, defaults.writeback);
-  text << describe_ids(options.ids);
-  if (options.timeout_s < defaults.timeout_s) {
-    text << " timeout=" << options.timeout_s;
-  }
-  differs("threads", options.threads, defaults.threads);
-  differs("debug", options.debug, defaults.debug);
-  for (const std::string& word : options.fuse_options) {
-    text << " " << word;
-  }
-  if (options.fsname != defaults.fsname || options.subtype != defaults.subtype) {
-    text << " name(" << options.fsname << "," << options.subtype << ")";
-  }
-  const std::string all = text.str();
-  return all.empty() ? all : all.substr(1);
 }
 
 struct Case {
@@ -497,8 +431,9 @@ TEST_CASE("wrong usage exits with 1 and one line", "[config][cli]") {
            {"plyfs", "mount", "-v", "a/b:/b", "--lower", "a", "m"},
            {"plyfs", "mount", "--volumes-from", "x:rx", "--lower", "a", "m"},
            {"plyfs", "mount", "--name", "../x", "--lower", "a", "m"},
-           {"plyfs", "mount", "--config", "x", "m"},
-           {"plyfs", "mount", "--save", "x", "--lower", "a", "m"},
+           {"plyfs", "mount", "--lower", "a"},
+           {"plyfs", "mount", "--config"},
+           {"plyfs", "mount", "--save"},
            {"plyfs", "umount"},
            {"plyfs", "run", "--", "sh"},
            {"fuse-overlayfs", "a", "b", "c", "-o", "lowerdir=x"}}) {
@@ -516,6 +451,12 @@ TEST_CASE("umount and check take their options", "[config][cli]") {
   CHECK(command({"plyfs", "umount", "m"}).unmount_mode == sys::UnmountMode::kNow);
   CHECK(command({"plyfs", "umount", "--lazy", "m"}).unmount_mode == sys::UnmountMode::kLazy);
   CHECK(command({"plyfs", "umount", "m"}).target == "m");
+  for (const char* const helper : {"umount.fuse.plyfs", "/sbin/umount.plyfs"}) {
+    const CommandLine line = command({helper, "/m", "-n", "-l", "-t", "fuse.plyfs"});
+    CHECK(line.action == Action::kUmount);
+    CHECK(line.target == "/m");
+    CHECK(line.unmount_mode == sys::UnmountMode::kLazy);
+  }
   const CommandLine check = command({"plyfs", "check", "--json", "--lower", "a"});
   CHECK(check.action == Action::kCheck);
   CHECK(check.format == OutputFormat::kJson);

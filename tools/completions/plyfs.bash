@@ -44,7 +44,7 @@ _plyfs() {
   case $command in
     ls) words+=' -q --json' ;;
     inspect | rm) words+=" -v $(plyfs ls -q 2>/dev/null)" ;;
-    mount) words+=' -o --lower --upper --work --name -v --volume --volumes-from --strict-volumes -f -d' ;;
+    mount) words+=' -o --lower --upper --work -v --volume --volumes-from --name --strict-volumes --config --save -f -d' ;;
     umount) words+=" --lazy $(_plyfs_mounts)" ;;
     check) words+=' -o --lower --upper --work --json' ;;
     diff) words+=" -o --lower --upper --work --all --json $(_plyfs_mounts)" ;;

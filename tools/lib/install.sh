@@ -6,7 +6,7 @@
 # What building and mounting need.
 readonly build_packages=(
   meson ninja-build g++ pkg-config
-  libfuse3-dev fuse3 liburing-dev libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libssl-dev libarchive-dev
+  libfuse3-dev fuse3 liburing-dev libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libssl-dev libarchive-dev
   attr
 )
 
