@@ -388,6 +388,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   report.acl = parts->dispatcher.acl;
   report.writeback = parts->dispatcher.writeback;
   report.threads = session.threads;
+  report.volumes = parts->volumes ? parts->volumes->report() : VolumeReport{};
   (void)std::timespec_get(&report.started, TIME_UTC);
   auto made = fuse::Session::make(std::move(session), parts->dispatcher);
   if (!made) {

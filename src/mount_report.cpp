@@ -64,6 +64,18 @@ const char* word(XattrNamespace space) {
   return "auto";
 }
 
+const char* word(VolumeMode mode) {
+  switch (mode) {
+    case VolumeMode::kAuto:
+      return "none";
+    case VolumeMode::kFuse:
+      return "fuse";
+    case VolumeMode::kBind:
+      return "bind";
+  }
+  return "none";
+}
+
 Json mappings(const std::vector<IdMapping>& maps) {
   Json json = Json::array();
   for (const IdMapping& map : maps) {
@@ -198,6 +210,7 @@ nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring) {
                        {"name", escaped(volume.name)},
                        {"anonymous", volume.anonymous}});
   }
+  json["volume_mode"] = {{"mode", word(report.volumes.mode)}, {"why", escaped(report.volumes.why)}};
   json["options"] = options_in_force(report);
   Json& capabilities = json["capabilities"] = Json::array();
   if (report.upper) {

@@ -10,6 +10,7 @@
 #include "fuse/counters.h"
 #include "layer/upper_abilities.h"
 #include "ops/statistics.h"
+#include "plyfs/mount.h"
 #include "plyfs/options.h"
 
 namespace plyfs {
@@ -26,6 +27,7 @@ struct MountReport {
   bool writeback = false;
   bool private_layers = false;  ///< lower roots are private clones of their mounts
   unsigned threads = 0;
+  VolumeReport volumes;
   timespec started{};
 };
 

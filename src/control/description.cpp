@@ -12,6 +12,11 @@ const Json& list_member(const Json& object, const char* name) {
   return found != object.end() && found->is_array() ? *found : kNone;
 }
 
+bool flag_member(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
 }  // namespace
 
 std::string text_member(const Json& object, const char* name) {
@@ -35,6 +40,9 @@ MountOptions described_options(const Json& described) {
     VolumeMount mounted;
     mounted.source = text_member(volume, "source");
     mounted.destination = text_member(volume, "destination");
+    mounted.name = text_member(volume, "name");
+    mounted.read_only = flag_member(volume, "read_only");
+    mounted.anonymous = flag_member(volume, "anonymous");
     options.volumes.push_back(std::move(mounted));
   }
   const auto in_force = described.find("options");

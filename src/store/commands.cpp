@@ -27,27 +27,6 @@ std::string padded(std::string text, std::size_t width) {
   return text;
 }
 
-std::string same_path(const std::string& path) {
-  std::error_code error;
-  const fs::path found = fs::weakly_canonical(path, error);
-  return error ? path : found.string();
-}
-
-const MountRecord* find_record(const std::vector<MountRecord>& records, const std::string& target) {
-  for (const MountRecord& record : records) {
-    if (!record.name.empty() && record.name == target) {
-      return &record;
-    }
-  }
-  const std::string path = same_path(target);
-  for (const MountRecord& record : records) {
-    if (record.live && same_path(record.mountpoint) == path) {
-      return &record;
-    }
-  }
-  return nullptr;
-}
-
 /// Removes the anonymous volumes of a record that nobody else uses.
 std::vector<std::string> discard_anonymous(const Home& home, const MountRecord& gone,
                                            const std::vector<MountRecord>& records) {
@@ -155,37 +134,6 @@ int run_ls(Arguments arguments) {
   return 0;
 }
 
-int run_inspect(Arguments arguments) {
-  std::vector<std::string> targets;
-  CLI::App app{"Print what is known of mounts, as JSON with docker's keys.", "plyfs inspect"};
-  app.add_option("MOUNT", targets, "a name, or a mountpoint")->required();
-  app.footer("Examples:\n  plyfs inspect web\n  plyfs inspect /merged");
-  if (const auto settled = run_parser(app, arguments, "plyfs inspect")) {
-    return settle(*settled);
-  }
-  Home home;
-  sys::UniqueFd lock;
-  if (const auto failure = Home::find(home)) {
-    return complain(*failure);
-  }
-  if (const auto failure = home.lock(lock)) {
-    return complain(*failure);
-  }
-  const std::vector<MountRecord> records = list_mounts(home);
-  Json list = Json::array();
-  int exit_code = 0;
-  for (const std::string& target : targets) {
-    if (const MountRecord* const record = find_record(records, target)) {
-      list.push_back(inspected(*record));
-    } else {
-      exit_code = complain(system_failure({"no such mount", target, Errno{ENOENT},
-                                           "'plyfs ls' shows the mounts that have a record"}));
-    }
-  }
-  say(printed(list));
-  return exit_code;
-}
-
 int run_rm(Arguments arguments) {
   std::vector<std::string> names;
   bool volumes = false;
@@ -249,9 +197,6 @@ std::optional<int> run_command(Arguments arguments) {
   }
   if (command == "ls") {
     return run_ls(rest);
-  }
-  if (command == "inspect") {
-    return run_inspect(rest);
   }
   if (command == "rm") {
     return run_rm(rest);

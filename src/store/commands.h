@@ -1,4 +1,4 @@
-// `plyfs volume ...`, `plyfs ls`, `plyfs inspect`, `plyfs rm`, and mounts found by name.
+// `plyfs volume ...`, `plyfs ls`, `plyfs rm`, and mounts found by name.
 #pragma once
 
 #include <optional>
@@ -28,7 +28,6 @@ void wait_for_end(const std::string& mountpoint);
 // The parts.
 int run_volume(Arguments arguments);
 int run_ls(Arguments arguments);
-int run_inspect(Arguments arguments);
 int run_rm(Arguments arguments);
 
 void say(const std::string& text);

@@ -1,6 +1,8 @@
 #include "store/mounts.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "sys/durable_file.h"
@@ -51,6 +53,27 @@ bool is_live(const Home& home, const std::string& key) {
 }
 
 }  // namespace
+
+std::string same_path(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path found = std::filesystem::weakly_canonical(path, error);
+  return error ? path : found.string();
+}
+
+const MountRecord* find_record(const std::vector<MountRecord>& records, const std::string& target) {
+  for (const MountRecord& record : records) {
+    if (!record.name.empty() && record.name == target) {
+      return &record;
+    }
+  }
+  const std::string path = same_path(target);
+  for (const MountRecord& record : records) {
+    if (record.live && same_path(record.mountpoint) == path) {
+      return &record;
+    }
+  }
+  return nullptr;
+}
 
 bool MountRecord::uses(const std::string& volume) const {
   return std::ranges::any_of(volumes, [&](const VolumeMount& v) { return v.name == volume; });

@@ -38,6 +38,11 @@ Status write_mount(const Home& home, const MountRecord& record);
 /// Needs the store's lock, so that nobody is taken for dead who is only just starting.
 std::vector<MountRecord> list_mounts(const Home& home);
 
+/// The record of that name, or of the live mount at that path; null when there is none.
+const MountRecord* find_record(const std::vector<MountRecord>& records, const std::string& target);
+/// `path` without links and dots, as far as it exists.
+std::string same_path(const std::string& path);
+
 /// docker's keys of one volume in `Mounts`.
 Json mount_entry(const VolumeMount& volume);
 Json inspected(const MountRecord& record);
