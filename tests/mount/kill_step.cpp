@@ -119,7 +119,7 @@ class Tracer {
   }
   argv.push_back(nullptr);
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (const int standard : {0, 1, 2}) {
+  for (const int standard : {0, 1}) {
     ::dup2(nothing, standard);
   }
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0) {

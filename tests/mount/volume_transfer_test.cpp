@@ -23,7 +23,7 @@ Items everything() {
                  hardlink("a/symhard", "a/sym"),
                  fifo("p"),
                  dir("empty").with_mode(01755).with_mtime({2'000'000'000, 1}),
-                 dir("closed").with_mode(0500),
+
                  file("closed/r", "r").with_mode(0400),
                  file("\xc3\xbc b/n\xff", "bytes"),
                  file("hole", "head").with_size(5 << 20),
@@ -44,6 +44,7 @@ void make_everything(const std::string& root) {
   make(root, everything());
   REQUIRE(run({"setfacl", "-m", "u:1:rw,g:5:r,m:rwx", root + "/a/f"}).exit_code == 0);
   REQUIRE(run({"setfacl", "-d", "-m", "u:7:rwx", root + "/empty"}).exit_code == 0);
+  REQUIRE(call::chmod(root + "/closed", 0500) == "ok");
   REQUIRE(call::chmod(root, 0750) == "ok");
   const timespec old = {1'111'111'111, 222'222'222};
   for (const char* path : {"/empty", "/a", "/big", ""}) {
@@ -59,6 +60,7 @@ std::string write_tar(const Host& host, const std::string& script) {
                        "def put(name, kind=tarfile.REGTYPE, link='', data=b'x'):\n"
                        "  i = tarfile.TarInfo(name)\n"
                        "  i.type, i.linkname = kind, link\n"
+                       "  i.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644\n"
                        "  i.size = len(data) if kind == tarfile.REGTYPE else 0\n"
                        "  t.addfile(i, io.BytesIO(data) if i.size else None)\n" +
                            script + "\nt.close()\n",
