@@ -222,8 +222,35 @@ void on_link(fuse_req_t request, fuse_ino_t id, fuse_ino_t new_parent, const cha
 }
 
 // ENOSYS once: from then on the kernel opens without a message (and sends no RELEASE).
-void on_open(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* /*file*/) {
+void on_opendir(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* /*file*/) {
   (void)fuse_reply_err(request, ENOSYS);
+}
+
+/// Appends through the page cache reach us page by page, and another writer's line would come
+/// between (D-039). Past it they come whole.
+void set_caching(fuse_ino_t id, fuse_file_info* file) {
+  file->fh = 0;
+  file->keep_cache = 1;
+  file->direct_io = is_volume(id) && (file->flags & O_APPEND) != 0 ? 1 : 0;
+}
+
+void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
+  if (!dispatcher(request).live_volumes) {
+    (void)fuse_reply_err(request, ENOSYS);  // as above
+    return;
+  }
+  serve(request, "open", id, nullptr, [&]() -> Status {
+    if ((file->flags & O_ACCMODE) != O_RDONLY) {
+      if (is_volume(id)) {
+        TRY(volumes(request).writable(volume_node_of(id)));
+      } else if (filesystem(request).read_only()) {
+        return Errno{EROFS};
+      }
+    }
+    set_caching(id, file);
+    (void)fuse_reply_open(request, file);
+    return {};
+  });
 }
 
 template <typename Fs, typename Node>
@@ -233,8 +260,7 @@ Status create(fuse_req_t request, Fs& fs, Node& directory, const char* name, mod
                                     : fs.create(context_of(request), directory, name, mode);
   auto entry = TRY(std::move(made));
   const fuse_entry_param param = param_of(dispatcher(request), entry);
-  file->fh = 0;
-  file->keep_cache = 1;
+  set_caching(param.ino, file);
   auto* const node = entry.node.give_to_kernel();
   if (fuse_reply_create(request, &param, file) != 0) {
     fs.forget(*node, 1);
@@ -472,7 +498,7 @@ fuse_lowlevel_ops make_callbacks() {
   table.rename = on_rename;
   table.link = on_link;
   table.open = on_open;
-  table.opendir = on_open;
+  table.opendir = on_opendir;
   table.create = on_create;
   table.read = on_read;
   table.write = on_write;

@@ -28,11 +28,13 @@ constexpr std::size_t kBufferBytes = 1024 * 1024 + 8192;  // the largest WRITE a
 constexpr std::size_t kPayloadBytes = 1024 * 1024;        // of a ring's slot: the largest WRITE
 // From linux/fuse.h of Linux 6.14; Debian 12 has an older one.
 constexpr std::uint64_t kOverIoUring = 1ULL << 41;
+constexpr std::uint64_t kDirectIoAllowMmap = 1ULL << 36;  // Linux 6.6
 constexpr std::chrono::milliseconds kForgetsGather{5};
 constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is enough
 
 /// libfuse 3.14 knows neither KILLPRIV_V2, without which every write asks for security.capability
-/// first, nor io_uring: both are accepted here, in its reply to INIT.
+/// first, nor that files past the page cache may be mapped (D-039), nor io_uring: all are accepted
+/// here, in its reply to INIT.
 void accept_more(const RawRequest& raw, const iovec& reply) {
   fuse_init_out out{};
   if (reply.iov_len < sizeof out) {
@@ -42,10 +44,12 @@ void accept_more(const RawRequest& raw, const iovec& reply) {
   if ((raw.offered_flags & FUSE_HANDLE_KILLPRIV_V2) != 0) {
     out.flags = (out.flags & ~std::uint32_t{FUSE_HANDLE_KILLPRIV}) | FUSE_HANDLE_KILLPRIV_V2;
   }
-  if (raw.use_rings) {
+  const std::uint64_t more =
+      (raw.offered_flags & kDirectIoAllowMmap) | (raw.use_rings ? kOverIoUring : 0);
+  if (more != 0) {
     out.flags2 = (out.flags & FUSE_INIT_EXT) != 0 ? out.flags2 : 0;
     out.flags |= FUSE_INIT_EXT;
-    out.flags2 |= static_cast<std::uint32_t>(kOverIoUring >> 32);
+    out.flags2 |= static_cast<std::uint32_t>(more >> 32);
   }
   std::memcpy(reply.iov_base, &out, sizeof out);
 }

@@ -110,6 +110,8 @@ class VolumeTree {
   Status rename(VolumeNode& from_parent, const char* from, VolumeNode& to_parent, const char* to,
                 unsigned flags);
 
+  /// EROFS where nothing may be changed.
+  Status writable(const VolumeNode& node) const;
   Result<std::size_t> read(VolumeNode& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
   Result<std::size_t> write(const RequestContext& context, VolumeNode& node, const void* buffer,
@@ -156,7 +158,6 @@ class VolumeTree {
   Result<sys::FdPin> handle(VolumeNode& node);
   sys::FdPin open_already(VolumeNode& node);
   Result<sys::FdPin> reopen(VolumeNode& node);
-  Status writable(const VolumeNode& node) const;
   static std::uint64_t stamp_of(sys::BorrowedFd object, const FileStat& stat);
   FileStat view(const FileStat& disk);
   std::uint64_t shown_ino(dev_t dev, ino_t ino);
