@@ -23,8 +23,8 @@ Items everything() {
                  hardlink("a/symhard", "a/sym"),
                  fifo("p"),
                  dir("empty").with_mode(01755).with_mtime({2'000'000'000, 1}),
-
                  file("closed/r", "r").with_mode(0400),
+                 file("before-1970", "").with_mtime({-5, 250'000'000}),
                  file("\xc3\xbc b/n\xff", "bytes"),
                  file("hole", "head").with_size(5 << 20),
                  file("allhole", "").with_size(3 << 20),

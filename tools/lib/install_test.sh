@@ -49,7 +49,7 @@ top=$dest$prefix
 for program in plyfs plyfs-dump; do
   expect "$program tells its version" grep -q "^$program version " <("$top/bin/$program" --version)
 done
-for helper in mount.plyfs mount.fuse.plyfs; do
+for helper in mount.plyfs mount.fuse.plyfs umount.plyfs umount.fuse.plyfs; do
   # Relative, so that it leads to the program wherever the tree is put.
   expect "$helper leads to plyfs" test "$top/sbin/$helper" -ef "$top/bin/plyfs"
 done
@@ -59,7 +59,8 @@ mounts() {
   "$@" || return
   local content
   content=$(cat "$room/m/f")
-  "$top/bin/plyfs" umount "$room/m" && [[ $content == text ]]
+  # As umount(8) calls its helper.
+  "$top/sbin/umount.fuse.plyfs" "$room/m" -n -t fuse.plyfs && [[ $content == text ]]
 }
 
 mkdir -p "$room/layer" "$room/m" "$room/bin"
