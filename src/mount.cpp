@@ -371,6 +371,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   session.words.push_back("subtype=" + escape_commas(options.subtype));
   const bool writable_volumes =
       parts->volumes && parts->volumes->live() && parts->volumes->any_writable();
+  parts->dispatcher.answer_opens = writable_volumes;
   if (parts->filesystem->read_only() && !writable_volumes) {
     session.words.emplace_back("ro");
   }

@@ -235,7 +235,7 @@ void set_caching(fuse_ino_t id, fuse_file_info* file) {
 }
 
 void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
-  if (!dispatcher(request).live_volumes) {
+  if (!dispatcher(request).answer_opens) {
     (void)fuse_reply_err(request, ENOSYS);  // as above
     return;
   }

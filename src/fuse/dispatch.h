@@ -22,6 +22,7 @@ struct Dispatcher {
   volume::VolumeTree* volumes = nullptr;              ///< null: the mount has none
   const volume::MountPoints* mount_points = nullptr;  ///< null: the mount has no volumes
   std::string bound_volumes;                          ///< the answer to kBoundVolumesXattr
+  bool answer_opens = false;                          ///< OPEN says how a file is cached (D-039)
   bool live_volumes = false;                          ///< others change what this connection serves
   fuse_session* session = nullptr;
   Flusher* flusher = nullptr;  ///< while the session serves

@@ -61,7 +61,7 @@ TEST_CASE("a mount that is killed while it fills leaves the volume empty or whol
   const Picture names = picture(host("image/srv"));
   unsigned seen_empty = 0;
   unsigned seen_whole = 0;
-  const Arguments mount = host.mount_command("a", {"-v", "web:/srv"});
+  const Arguments mount = host.command(host.mount_command("a", {"-v", "web:/srv"}));
   const auto check = [&] {
     if (run({"mountpoint", "-q", host.in("a", "")}).exit_code == 0) {
       CHECK_DONE(host.plyfs({"umount", "--lazy", host.in("a", "")}), "");

@@ -284,7 +284,7 @@ TEST_CASE("appends from all sides at once lose no line", "[volume][coherence][st
 
 /// Lines of odd lengths up to 8 KiB: most of them cross a page, some two.
 std::string long_line_of(std::size_t writer, int number) {
-  const std::size_t size = 1 + static_cast<std::size_t>(number * 2654435761U >> 7) % 8191;
+  const std::size_t size = 1 + static_cast<std::size_t>(number) * 2654435761U / 128 % 8191;
   return std::to_string(writer) + " " + std::to_string(number) + " " +
          std::string(size | 1, static_cast<char>('a' + number % 26)) + "\n";
 }
