@@ -63,9 +63,7 @@ TEST_CASE("a mount that is killed while it fills leaves the volume empty or whol
   unsigned seen_whole = 0;
   const Arguments mount = host.command(host.mount_command("a", {"-v", "web:/srv"}));
   const auto check = [&] {
-    if (run({"mountpoint", "-q", host.in("a", "")}).exit_code == 0) {
-      CHECK_DONE(host.plyfs({"umount", "--lazy", host.in("a", "")}), "");
-    }
+    (void)host.plyfs({"umount", "--lazy", host.in("a", "")});  // if it was mounted already
     const Ran listed = host.plyfs({"volume", "ls", "-q"});
     CHECK((said(listed) == "0 " || said(listed) == "0 web\n"));
     if (listed.out.empty()) {
