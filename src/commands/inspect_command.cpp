@@ -18,12 +18,12 @@
 namespace plyfs::commands {
 namespace {
 
-constexpr std::string_view kProgram = "plyfs";
+constexpr std::string_view kInspectProgram = "plyfs";
 
 using control::text_member;
 using store::Json;
 
-Json member(const Json& object, const char* name) {
+Json described_member(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() ? *found : Json{};
 }
@@ -49,7 +49,7 @@ store::MountRecord record_of(const Json& described) {
   record.name = text_member(described, "name");
   record.mountpoint = options.mountpoint;
   record.started = text_member(described, "started");
-  const Json pid = member(described, "pid");
+  const Json pid = described_member(described, "pid");
   record.pid = pid.is_number_integer() ? pid.get<int>() : 0;
   for (const LayerPath& lower : options.lowers) {
     record.lowers.push_back(lower.path);
@@ -63,13 +63,13 @@ store::MountRecord record_of(const Json& described) {
 
 /// What only the daemon knows: how the volumes are shown, what is in force, and why.
 void add_live(const Json& described, Json& entry) {
-  const Json mode = member(described, "volume_mode");
+  const Json mode = described_member(described, "volume_mode");
   if (mode.is_object()) {
     entry["VolumeMode"] = {{"Mode", text_member(mode, "mode")}, {"Why", text_member(mode, "why")}};
   }
-  entry["Options"] = unescaped_strings(member(described, "options"));
+  entry["Options"] = unescaped_strings(described_member(described, "options"));
   Json& list = entry["Capabilities"] = Json::array();
-  for (const Json& capability : member(described, "capabilities")) {
+  for (const Json& capability : described_member(described, "capabilities")) {
     list.push_back({{"Name", text_member(capability, "name")},
                     {"Value", text_member(capability, "value")},
                     {"Why", text_member(capability, "why")}});
@@ -128,10 +128,10 @@ std::optional<int> run_inspect(std::span<const char* const> words) {
   app.footer("Examples:\n  plyfs inspect web\n  plyfs inspect /merged");
   if (const auto settled = config::run_parser(app, words.subspan(2), "plyfs inspect")) {
     if (settled->action == config::Action::kFail) {
-      return complain(kProgram, settled->failure);
+      return complain(kInspectProgram, settled->failure);
     }
     (void)write_out(settled->output);
-    return finish_out(kProgram, 0);
+    return finish_out(kInspectProgram, 0);
   }
   const std::vector<store::MountRecord> records = all_records();
   Json list = Json::array();
@@ -139,15 +139,16 @@ std::optional<int> run_inspect(std::span<const char* const> words) {
   for (const std::string& target : targets) {
     Json entry = inspect(records, target);
     if (entry.is_null()) {
-      exit_code = complain(
-          kProgram, config::system_failure({"no such mount", target, Errno{ENOENT},
-                                            "'plyfs ls' shows the mounts that have a record"}));
+      exit_code =
+          complain(kInspectProgram,
+                   config::system_failure({"no such mount", target, Errno{ENOENT},
+                                           "'plyfs ls' shows the mounts that have a record"}));
     } else {
       list.push_back(std::move(entry));
     }
   }
   (void)write_out(store::printed(list));
-  return finish_out(kProgram, exit_code);
+  return finish_out(kInspectProgram, exit_code);
 }
 
 }  // namespace plyfs::commands

@@ -26,26 +26,26 @@
 namespace plyfs::commands {
 namespace {
 
-constexpr std::string_view kProgram = "plyfs";
+constexpr std::string_view kTransferProgram = "plyfs";
 
 using config::system_failure;
 using config::usage_failure;
 
-struct Words {
+struct TransferWords {
   std::string name;
   std::string file;
   std::string progress = "auto";
   bool replace = false;
 };
 
-int fail(const Failure& failure) { return complain(kProgram, failure); }
+int fail_transfer(const Failure& failure) { return complain(kTransferProgram, failure); }
 
 void tell(const std::string& what, const std::string& path, const std::string& why) {
   (void)std::fprintf(stderr, "plyfs: %s: %s: %s\n", what.c_str(), config::shown(path).c_str(),
                      why.c_str());
 }
 
-const char* remedy_of(Errno error) {
+const char* transfer_remedy(Errno error) {
   switch (error.value()) {
     case EACCES:
     case EPERM:
@@ -64,32 +64,32 @@ const char* remedy_of(Errno error) {
 }
 
 /// The tar goes aside and gets its name when it is whole; "-" and nothing: standard output.
-int export_volume(const Words& words) {
+int export_volume(const TransferWords& words) {
   const bool to_stdout = words.file.empty() || words.file == "-";
   const auto compression = to_stdout ? tar::Compression::kNone : tar::compression_of(words.file);
   if (!compression) {
-    return fail(usage_failure({"cannot export to", words.file, Errno{EINVAL},
-                               "let the name end in .tar, .tar.gz or .tar.zst"}));
+    return fail_transfer(usage_failure({"cannot export to", words.file, Errno{EINVAL},
+                                        "let the name end in .tar, .tar.gz or .tar.zst"}));
   }
   if (to_stdout && sys::is_terminal(sys::BorrowedFd{1})) {
-    return fail(usage_failure({"cannot export to", "a terminal", Errno{EINVAL},
-                               "use -o FILE.tar, or redirect the output"}));
+    return fail_transfer(usage_failure({"cannot export to", "a terminal", Errno{EINVAL},
+                                        "use -o FILE.tar, or redirect the output"}));
   }
   store::HeldVolume volume;
   if (const auto failure = volume.hold(words.name)) {
-    return fail(*failure);
+    return fail_transfer(*failure);
   }
   const auto root =
       sys::open_listing({sys::BorrowedFd{-100 /* AT_FDCWD */}, volume.data().c_str()});
   if (!root) {
-    return fail(system_failure(
-        {"cannot read volume", volume.data(), root.error(), remedy_of(root.error())}));
+    return fail_transfer(system_failure(
+        {"cannot read volume", volume.data(), root.error(), transfer_remedy(root.error())}));
   }
   std::optional<image::TargetFile> target;
   if (!to_stdout) {
     auto created = image::TargetFile::create(words.file);
     if (!created) {
-      return fail(system_failure(
+      return fail_transfer(system_failure(
           {"cannot write", words.file, created.error(), "choose another place for the tar"}));
     }
     target.emplace(*std::move(created));
@@ -124,23 +124,25 @@ int export_volume(const Words& words) {
   }
   if (!target_status) {
     return to_stdout && target_status.error() == EPIPE
-               ? fail(system_failure({"cannot write", "standard output", target_status.error(),
-                                      "who reads it ended before the end"}))
-               : fail(system_failure({"cannot write", to_stdout ? "standard output" : words.file,
-                                      target_status.error(), remedy_of(target_status.error())}));
+               ? fail_transfer(
+                     system_failure({"cannot write", "standard output", target_status.error(),
+                                     "who reads it ended before the end"}))
+               : fail_transfer(system_failure(
+                     {"cannot write", to_stdout ? "standard output" : words.file,
+                      target_status.error(), transfer_remedy(target_status.error())}));
   }
   if (!done) {
-    return fail(
+    return fail_transfer(
         system_failure({"cannot export", at.empty() ? volume.data() : volume.data() + "/" + at,
-                        done.error(), remedy_of(done.error())}));
+                        done.error(), transfer_remedy(done.error())}));
   }
-  return finish_out(kProgram, 0);
+  return finish_out(kTransferProgram, 0);
 }
 
 /// How much of the archive was read, where its size is known.
 class ImportProgress {
  public:
-  ImportProgress(const Words& words, const std::string& file)
+  ImportProgress(const TransferWords& words, const std::string& file)
       : line_(progress_mode(words.progress), "import") {
     std::error_code error;
     if (!file.empty() && std::filesystem::is_regular_file(file, error)) {
@@ -158,25 +160,27 @@ class ImportProgress {
   std::uint64_t total_ = 0;
 };
 
-int import_volume(const Words& words) {
+int import_volume(const TransferWords& words) {
   const std::string file = words.file == "-" ? "" : words.file;
   const std::string shown = file.empty() ? "standard input" : file;
   store::Replacement replacement;
   if (const auto failure = replacement.begin(words.name, words.replace)) {
-    return fail(*failure);
+    return fail_transfer(*failure);
   }
   tar::TarInput input;
   if (const Status opened = input.open(file); !opened) {
     const std::string why = input.problem() + ": give a tar, compressed or not";
-    return fail(system_failure({"cannot read the archive", shown, opened.error(),
-                                opened.error() == EPROTO ? why : "name a file that you may read"}));
+    return fail_transfer(
+        system_failure({"cannot read the archive", shown, opened.error(),
+                        opened.error() == EPROTO ? why : "name a file that you may read"}));
   }
   const sys::BorrowedFd here{-100 /* AT_FDCWD */};
   const auto root = sys::open_listing({here, replacement.stage().c_str()});
   const auto before = sys::stat_object({here, replacement.data().c_str()});
   if (!root || !before) {
     const Errno error = root ? before.error() : root.error();
-    return fail(system_failure({"cannot use volume", words.name, error, remedy_of(error)}));
+    return fail_transfer(
+        system_failure({"cannot use volume", words.name, error, transfer_remedy(error)}));
   }
   tar::ImportTrouble trouble;
   Status done;
@@ -191,21 +195,23 @@ int import_volume(const Words& words) {
   }
   if (!done) {
     const std::string subject = trouble.path.empty() ? shown : trouble.path;
-    const std::string remedy = trouble.remedy.empty() ? remedy_of(done.error()) : trouble.remedy;
-    return fail(system_failure({trouble.path.empty() ? "cannot read the archive" : "cannot import",
-                                subject, done.error(), remedy + "; nothing was changed"}));
+    const std::string remedy =
+        trouble.remedy.empty() ? transfer_remedy(done.error()) : trouble.remedy;
+    return fail_transfer(
+        system_failure({trouble.path.empty() ? "cannot read the archive" : "cannot import", subject,
+                        done.error(), remedy + "; nothing was changed"}));
   }
   if (const Status synced = sys::sync_filesystem(root->borrow()); !synced) {
-    return fail(system_failure(
+    return fail_transfer(system_failure(
         {"cannot import into volume", words.name, synced.error(), "nothing was changed"}));
   }
   if (const auto failure = replacement.publish()) {
-    return fail(*failure);
+    return fail_transfer(*failure);
   }
   return 0;
 }
 
-void set_up(CLI::App& app, Words& words, bool exports) {
+void set_up_transfer(CLI::App& app, TransferWords& words, bool exports) {
   app.add_option("NAME", words.name, "name of a volume")->required();
   app.add_option(exports ? "-o,--output" : "-i,--input", words.file,
                  exports ? "FILE.tar, FILE.tar.gz or FILE.tar.zst (default: standard output)"
@@ -243,19 +249,19 @@ std::optional<int> run_volume_transfer(std::span<const char* const> words) {
   // Names are UTF-8 or bytes; in the C locale libarchive would take all of them for bytes.
   (void)std::setlocale(LC_CTYPE, "C.UTF-8");
   const bool exports = command == "export";
-  Words given;
+  TransferWords given;
   CLI::App app{exports ? "Write what is in a volume as a tar: owners, modes, times, links, xattrs, "
                          "ACLs, holes."
                        : "Fill a volume from a tar.",
                "plyfs volume " + std::string{command}};
-  set_up(app, given, exports);
+  set_up_transfer(app, given, exports);
   if (const auto settled =
           config::run_parser(app, words.subspan(3), "plyfs volume " + std::string{command})) {
     if (settled->action == config::Action::kFail) {
-      return fail(settled->failure);
+      return fail_transfer(settled->failure);
     }
     (void)write_out(settled->output);
-    return finish_out(kProgram, 0);
+    return finish_out(kTransferProgram, 0);
   }
   return exports ? export_volume(given) : import_volume(given);
 }

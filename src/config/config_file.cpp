@@ -289,7 +289,7 @@ std::string mapping_text(const std::vector<IdMapping>& maps) {
 }
 
 template <typename Value>
-const char* word_of(Value value, std::initializer_list<std::pair<Value, const char*>> words) {
+const char* word_for(Value value, std::initializer_list<std::pair<Value, const char*>> words) {
   for (const auto& [known, word] : words) {
     if (known == value) {
       return word;
@@ -310,16 +310,16 @@ toml::table stack_words(const MountOptions& options) {
       table.insert(key, value);
     }
   };
-  put("whiteout", word_of(options.whiteout, {{WhiteoutFamily::kChar, "char"},
-                                             {WhiteoutFamily::kXattr, "xattr"},
-                                             {WhiteoutFamily::kAufs, "aufs"}}));
-  put("xattr", word_of(options.xattr_namespace,
-                       {{XattrNamespace::kTrusted, "trusted"}, {XattrNamespace::kUser, "user"}}));
-  put("fsync", word_of(options.sync,
-                       {{SyncPolicy::kStrict, "strict"}, {SyncPolicy::kVolatile, "volatile"}}));
-  put("xino", word_of(options.xino, {{Xino::kOn, "on"}, {Xino::kOff, "off"}}));
+  put("whiteout", word_for(options.whiteout, {{WhiteoutFamily::kChar, "char"},
+                                              {WhiteoutFamily::kXattr, "xattr"},
+                                              {WhiteoutFamily::kAufs, "aufs"}}));
+  put("xattr", word_for(options.xattr_namespace,
+                        {{XattrNamespace::kTrusted, "trusted"}, {XattrNamespace::kUser, "user"}}));
+  put("fsync", word_for(options.sync,
+                        {{SyncPolicy::kStrict, "strict"}, {SyncPolicy::kVolatile, "volatile"}}));
+  put("xino", word_for(options.xino, {{Xino::kOn, "on"}, {Xino::kOff, "off"}}));
   put("volume_mode",
-      word_of(options.volume_mode, {{VolumeMode::kFuse, "fuse"}, {VolumeMode::kBind, "bind"}}));
+      word_for(options.volume_mode, {{VolumeMode::kFuse, "fuse"}, {VolumeMode::kBind, "bind"}}));
   put_if("ro", options.read_only, true);
   put_if("redirect_dir", options.redirect_dir == Toggle::kOff, false);
   put_if("metacopy", options.metacopy == Toggle::kOff, false);

@@ -43,7 +43,7 @@ Status take(const std::string& path, sys::LockKind kind, sys::UniqueFd& held) {
   return sys::lock_file(held.borrow(), kind, sys::LockWait::kNo);
 }
 
-std::string users_of(const Home& home, const std::string& volume) {
+std::string live_users_of(const Home& home, const std::string& volume) {
   std::string users;
   for (const MountRecord& record : list_mounts(home)) {
     if (record.live && record.uses(volume)) {
@@ -83,7 +83,7 @@ MaybeFailure Replacement::begin(const std::string& name, bool replace) {
     held = take(directory + "/use.lock", sys::LockKind::kExclusive, use_);
   }
   if (!held && held.error() == EWOULDBLOCK) {
-    const std::string users = users_of(home_, name);
+    const std::string users = live_users_of(home_, name);
     return system_failure({"cannot import into volume", name, Errno{EBUSY},
                            users.empty() ? "another command exports or imports it: wait for that"
                                          : "it is in use by " + users + ": unmount that first"});
