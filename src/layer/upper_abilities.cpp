@@ -1,5 +1,7 @@
 #include "layer/upper_abilities.h"
 
+#include <string>
+
 #include "layer/format.h"
 #include "sys/dir_ops.h"
 #include "sys/object_stat.h"
@@ -20,6 +22,14 @@ bool can_make_whiteout_device(Workdir& workdir, const StagedEntry& device) {
   // Some network filesystems accept mknod and then show something else.
   const auto stat = sys::stat_object(device.object());
   return stat && stat->is_whiteout_device();
+}
+
+/// Other unions keep `.wh.` names to themselves.
+bool can_make_aufs_whiteout(Workdir& workdir) {
+  const std::string name = aufs_whiteout_name("probe");
+  UpperWriter& writer = workdir.writer();
+  return writer.create_file(workdir.staging(), name.c_str(), 0444).has_value() &&
+         writer.unlink_file(workdir.staging(), name.c_str()).has_value();
 }
 
 bool can_rename_with(Workdir& workdir, unsigned flags) {
@@ -59,12 +69,18 @@ Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
   }
   found.exchange = can_rename_with(workdir, sys::kRenameExchange);
   found.rename_whiteout = devices && can_rename_with(workdir, sys::kRenameWhiteout);
-  if (family == WhiteoutFamily::kProbe) {
-    found.whiteouts = devices && found.marks ? WhiteoutFamily::kChar : WhiteoutFamily::kAufs;
+  if (family == WhiteoutFamily::kProbe && devices && found.marks) {
+    found.whiteouts = WhiteoutFamily::kChar;
     return found;
   }
+  const bool may_be_aufs = family == WhiteoutFamily::kProbe || family == WhiteoutFamily::kAufs;
+  const bool aufs = may_be_aufs && can_make_aufs_whiteout(workdir);
+  if (family == WhiteoutFamily::kProbe) {
+    family = !aufs && found.marks ? WhiteoutFamily::kXattr : WhiteoutFamily::kAufs;
+  }
   if ((family == WhiteoutFamily::kChar && !devices) ||
-      (family == WhiteoutFamily::kXattr && !found.marks)) {
+      (family == WhiteoutFamily::kXattr && !found.marks) ||
+      (family == WhiteoutFamily::kAufs && !aufs)) {
     return Errno{EOPNOTSUPP};
   }
   found.whiteouts = family;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/log.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 
@@ -48,6 +49,14 @@ Status check_component(const std::string& name) {
     return Errno{EINVAL};
   }
   return {};
+}
+
+/// The caller's own line names the path in the mount only; who repairs a layer needs its name.
+void tell_broken(const layer::Layer& layer, const std::string& path, Errno error) {
+  if (error == EIO || error == ESTALE || error == EUCLEAN) {
+    log::write(log::Level::kWarning, "layer " + log::printable(layer.path) + ": looking for " +
+                                         log::printable(path) + ": " + error.message());
+  }
 }
 
 }  // namespace
@@ -304,8 +313,12 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
     if (search.renamed) {
       candidate.name = held_name.c_str();
     }
-    const Next next = TRY(accept(search, std::move(candidate)));
-    if (next == Next::kStop) {
+    const auto accepted = accept(search, std::move(candidate));
+    if (!accepted) {
+      tell_broken(stack_[part.layer], parent.part_path(index) + '/' + name, accepted.error());
+      return accepted.error();
+    }
+    if (*accepted == Next::kStop) {
       break;
     }
     if (!search.absolute.empty()) {

@@ -95,6 +95,7 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
   } else {
     plan.shown_ino = node.ino();
   }
+  const layer::LayerIndex from = data ? data->layer : node.layer();
   plan.data_bytes =
       want == Want::kTruncated ? std::min(size_bytes, plan.stat.size_bytes) : plan.stat.size_bytes;
   sys::FdPin below;
@@ -110,8 +111,16 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
   if (plan.data == copyup::Plan::Data::kCopy) {
     data.reset();
   }
-  copyup::Staged staged = TRY(f_.engine->stage(plan));
-  return publish_copy(node, plan, staged, std::move(data));
+  auto staged = f_.engine->stage(plan);
+  if (!staged) {
+    if (staged.error() == EIO) {
+      log::write(log::Level::kWarning, "copying up " + describe(node) + " from layer " +
+                                           log::printable(f_.stack[from].path) + ": " +
+                                           staged.error().message());
+    }
+    return staged.error();
+  }
+  return publish_copy(node, plan, *staged, std::move(data));
 }
 
 Status FileSystem::publish_copy(Node& node, const copyup::Plan& plan, copyup::Staged& staged,

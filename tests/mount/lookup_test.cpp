@@ -327,7 +327,7 @@ TEST_CASE("one device number, and inode numbers that differ, over several filesy
                       .lower({file("a/1"), file("a/2"), file("a/3")})
                       .lower({file("b/1"), file("b/2"), file("b/3")})
                       .upper({file("c/1"), file("c/2"), file("c/3")})
-                      .separate_filesystems();
+                      .on_filesystems("tmpfs", "tmpfs");
     stack.mount(system);
     std::vector<ino_t> numbers;
     for (const char* name : {"a", "b", "c", "a/1", "a/2", "b/1", "b/2", "c/1", "c/2"}) {

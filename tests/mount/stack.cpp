@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "filesystems.h"
 #include "workspace.h"
 
 namespace plyfs::tests {
@@ -77,8 +78,9 @@ struct Stack::State {
   std::string root = fresh_directory();
   std::vector<Items> lowers;
   std::optional<Items> upper;
-  bool own_filesystems = false;
-  std::vector<std::string> filesystems;
+  std::string lower_filesystem;  // empty: the workspace's
+  std::string upper_filesystem;
+  std::vector<std::unique_ptr<MountedFilesystem>> filesystems;
   std::vector<Dump> lower_dumps;
   Environment environment;
   bool built = false;
@@ -91,12 +93,10 @@ struct Stack::State {
     return root + "/l" + std::to_string(index);
   }
 
-  void make_layer(const std::string& path, const Items& items) {
-    if (own_filesystems) {
-      if (::mount("plyfs-layer", path.c_str(), "tmpfs", 0, "mode=0755") != 0) {
-        throw std::runtime_error("cannot mount a tmpfs: " + outcome(-1));
-      }
-      filesystems.push_back(path);
+  void make_layer(const std::string& path, const Items& items, const std::string& filesystem) {
+    if (!filesystem.empty()) {
+      filesystems.push_back(
+          std::make_unique<MountedFilesystem>(filesystem, path, path + "-filesystem"));
     }
     make_tree(path, items, overlay_prefix());
   }
@@ -155,9 +155,7 @@ Stack::~Stack() {
   if (std::uncaught_exceptions() == 0) {
     state_->check_lowers();
   }
-  for (const std::string& path : state_->filesystems) {
-    (void)::umount2(path.c_str(), MNT_DETACH);
-  }
+  state_->filesystems.clear();
   remove_tree(state_->root);
 }
 
@@ -166,13 +164,19 @@ Stack Stack::lower(Items items) && {
   return std::move(*this);
 }
 
+Stack Stack::lowers(const std::vector<Items>& layers) && {
+  state_->lowers.insert(state_->lowers.end(), layers.begin(), layers.end());
+  return std::move(*this);
+}
+
 Stack Stack::upper(Items items) && {
   state_->upper = std::move(items);
   return std::move(*this);
 }
 
-Stack Stack::separate_filesystems() && {
-  state_->own_filesystems = true;
+Stack Stack::on_filesystems(std::string lower, std::string upper) && {
+  state_->lower_filesystem = std::move(lower);
+  state_->upper_filesystem = std::move(upper);
   return std::move(*this);
 }
 
@@ -197,11 +201,11 @@ void Stack::build(const System& system) {
   }
   for (std::size_t index = 0; index < state_->lowers.size(); ++index) {
     (void)call::mkdir(state_->layer(index));
-    state_->make_layer(state_->layer(index), state_->lowers[index]);
+    state_->make_layer(state_->layer(index), state_->lowers[index], state_->lower_filesystem);
     state_->lower_dumps.push_back(full_dump(state_->layer(index)));
   }
   if (state_->upper) {
-    state_->make_layer(root + "/rw", {dir("upper"), dir("work")});
+    state_->make_layer(root + "/rw", {dir("upper"), dir("work")}, state_->upper_filesystem);
     make_tree(root + "/rw/upper", *state_->upper, overlay_prefix());
   }
 }

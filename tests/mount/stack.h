@@ -31,10 +31,12 @@ class Stack {
 
   /// Adds a read-only layer below the ones before.
   Stack lower(Items items) &&;
+  Stack lowers(const std::vector<Items>& layers) &&;
   /// Gives the stack a writable layer. Without one the mount is read-only.
   Stack upper(Items items = {}) &&;
-  /// Every layer on a filesystem (tmpfs) of its own. Root only.
-  Stack separate_filesystems() &&;
+  /// Every layer on a filesystem of its own: `lower` for the lower ones, `upper`, of kinds that
+  /// MountedFilesystem knows. Root only.
+  Stack on_filesystems(std::string lower, std::string upper) &&;
   /// The next mounts of plyfs get these variables.
   void set_environment(Environment environment);
 

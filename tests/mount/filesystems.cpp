@@ -1,0 +1,105 @@
+#include "filesystems.h"
+
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "call.h"
+#include "process.h"
+#include "system.h"
+
+namespace plyfs::tests {
+namespace {
+
+constexpr int kEnd_s = 60;  // a limit for hangs only
+
+void must(const std::string& result, const std::string& what) {
+  if (result != "ok") {
+    throw std::runtime_error("cannot mount a filesystem for layers: " + what + ": " + result);
+  }
+}
+
+void must_run(const Arguments& command) {
+  const Ran ran = run(command);
+  must(ran.exit_code == 0 ? "ok" : ran.err, command[0]);
+}
+
+bool is_on_disk(const std::string& kind) {
+  return kind == "ext4" || kind == "xfs" || kind == "btrfs";
+}
+
+void mount_image(const std::string& kind, const std::string& directory,
+                 const std::string& scratch) {
+  const std::string image = scratch + "/image";
+  must(call::create(image), image);
+  must(call::truncate(image, off_t{400} << 20U), image);  // xfs wants 300 MiB
+  must_run({"mkfs." + kind, kind == "ext4" ? "-F" : "-f", image});
+  must_run({"mount", "-o", "loop", image, directory});
+  (void)call::rmdir(directory + "/lost+found");
+}
+
+void mount_kind(const std::string& kind, const std::string& directory, const std::string& scratch) {
+  const std::string low = scratch + "/low";
+  const std::string up = scratch + "/up";
+  const std::string work = scratch + "/work";
+  const std::string layers = "lowerdir=" + low + ",upperdir=" + up + ",workdir=" + work;
+  for (const std::string& path : {low, up, work}) {
+    must(call::mkdir(path), path);
+  }
+  if (kind == "tmpfs") {
+    must(outcome(::mount("plyfs-layer", directory.c_str(), "tmpfs", 0, "mode=0755")), kind);
+  } else if (is_on_disk(kind)) {
+    mount_image(kind, directory, scratch);
+  } else if (kind == "overlay") {
+    must(mount_overlay(directory, layers), kind);
+  } else if (kind == "plyfs") {
+    must_run({plyfs_program(), "mount", "-o", layers, directory});
+  } else if (kind == "bindfs") {
+    // Its attributes would go on saying what they said before a change by another name.
+    must_run({kind, "-o", "attr_timeout=0", low, directory});
+  } else {
+    must_run({kind, "-o", layers, directory});
+  }
+}
+
+}  // namespace
+
+std::string MountedFilesystem::missing(const std::string& kind) {
+  if (!is_root()) {
+    return "needs root: mounting filesystems";
+  }
+  const std::string program = is_on_disk(kind) ? "mkfs." + kind : kind;
+  const bool needs_program = is_on_disk(kind) || kind == "bindfs" || kind == "fuse-overlayfs";
+  if (needs_program && run({"which", program}).exit_code != 0) {
+    return "needs " + program;
+  }
+  if (is_on_disk(kind) && !exists("/dev/loop-control")) {
+    return "needs loop devices";
+  }
+  return {};
+}
+
+MountedFilesystem::MountedFilesystem(const std::string& kind, const std::string& directory,
+                                     const std::string& scratch)
+    : directory_(directory) {
+  must(call::mkdir(scratch), scratch);
+  const std::vector<pid_t> before = children();
+  mount_kind(kind, directory, scratch);
+  for (const pid_t pid : children()) {
+    if (std::find(before.begin(), before.end(), pid) == before.end()) {
+      daemons_.push_back(pid);
+    }
+  }
+}
+
+MountedFilesystem::~MountedFilesystem() {
+  if (::umount2(directory_.c_str(), 0) != 0) {
+    (void)::umount2(directory_.c_str(), MNT_DETACH);
+  }
+  for (const pid_t pid : daemons_) {
+    (void)wait_for(pid, kEnd_s);
+  }
+}
+
+}  // namespace plyfs::tests

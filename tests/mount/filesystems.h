@@ -1,0 +1,31 @@
+// Filesystems of several kinds to put layers on. Root only.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace plyfs::tests {
+
+/// Mounted while it lives. Kinds: tmpfs; ext4, xfs, btrfs (in a loop device); overlay (the
+/// kernel's); plyfs, bindfs, fuse-overlayfs.
+class MountedFilesystem {
+ public:
+  /// Why `kind` cannot be had on this machine; empty when it can.
+  static std::string missing(const std::string& kind);
+
+  /// Mounts over `directory`. What it needs goes to `scratch`, which must not exist and is removed
+  /// by its owner. Throws when that fails.
+  MountedFilesystem(const std::string& kind, const std::string& directory,
+                    const std::string& scratch);
+  ~MountedFilesystem();
+  MountedFilesystem(const MountedFilesystem&) = delete;
+  MountedFilesystem& operator=(const MountedFilesystem&) = delete;
+
+ private:
+  std::string directory_;
+  std::vector<pid_t> daemons_;
+};
+
+}  // namespace plyfs::tests
