@@ -15,6 +15,8 @@
 #include <string>
 #include <utility>
 
+#include "base/log.h"
+
 namespace plyfs::sys {
 namespace {
 
@@ -174,8 +176,19 @@ Result<FuseRing::Slot*> FuseRing::Impl::take(const io_uring_cqe& completion) {
     TRY(prepare(*slot, slot->commit_id_ == 0 ? kRegister : kCommitAndFetch));
     return static_cast<Slot*>(nullptr);
   }
-  if (completion.res < 0) {
+  if (completion.res == -ENOTCONN || completion.res == -ECONNABORTED) {
+    return Errno{ENOTCONN};
+  }
+  if (completion.res < 0 && slot->commit_id_ == 0) {
     return Errno{-completion.res};
+  }
+  if (completion.res < 0) {
+    // The kernel refused that reply. Whatever became of its caller, others are to be served.
+    log::write(log::Level::kError,
+               "io_uring: a reply was refused: " + Errno{-completion.res}.message());
+    slot->commit_id_ = 0;
+    TRY(prepare(*slot, kRegister));
+    return static_cast<Slot*>(nullptr);
   }
   const RequestHeader& header = header_at(slot->header_);
   slot->commit_id_ = header.entry.commit_id;

@@ -6,11 +6,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "filesystems.h"
@@ -221,6 +223,27 @@ std::string Stack::layer_options() const {
   return options;
 }
 
+namespace {
+
+/// The bind mount of a ramfs is now and then busy for a moment after its last user's call returned,
+/// with no descriptor, directory or mapping of anybody in it.
+std::string unmount_with_volumes(const std::string& mountpoint) {
+  constexpr int kAttempts = 100;
+  constexpr std::chrono::milliseconds kBetween{20};
+  std::string result;
+  for (int i = 0; i < kAttempts; ++i) {
+    const Ran ran = run({"umount", "-R", mountpoint});
+    if (ran.exit_code == 0) {
+      return "ok";
+    }
+    result = "umount -R: " + ran.err;
+    std::this_thread::sleep_for(kBetween);
+  }
+  return result;
+}
+
+}  // namespace
+
 void Stack::mount(const System& system, const std::string& more_options) {
   build(system);
   std::string options = layer_options();
@@ -251,8 +274,7 @@ void Stack::unmount() {
     // Bind mounts of volumes lie on it.
     const bool volumes = is_root() && state_->more_options.find("volume=") != std::string::npos;
     const std::string result =
-        volumes ? (run({"umount", "-R", mountpoint()}).exit_code == 0 ? "ok" : "umount -R failed")
-                : unmount_fuse(mountpoint(), false);
+        volumes ? unmount_with_volumes(mountpoint()) : unmount_fuse(mountpoint(), false);
     CHECK(result == "ok");
     if (result != "ok") {
       (void)unmount_fuse(mountpoint(), true);
