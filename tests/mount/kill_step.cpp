@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -118,6 +119,10 @@ class Tracer {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
   argv.push_back(nullptr);
+  if (const char* const options = std::getenv("ASAN_OPTIONS"); options != nullptr) {
+    // LeakSanitizer traces the program itself, which allows one tracer only.
+    (void)::setenv("ASAN_OPTIONS", (std::string{options} + ":detect_leaks=0").c_str(), 1);
+  }
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int standard : {0, 1}) {
     ::dup2(nothing, standard);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <set>
 #include <thread>
@@ -425,7 +426,13 @@ TEST_CASE("bound volumes go with a daemon that is told to end, and after one tha
     while (::statvfs(dead().c_str(), &answer) == 0) {  // never from a cache
       std::this_thread::yield();
     }
-    CHECK(run({plyfs_program(), "umount", dead.mountpoint()}).err == "");
+    // A bind mount is now and then busy for a moment after its last user, here the daemon, ended.
+    std::string told = "busy";
+    for (int i = 0; i < 100 && told.find("busy") != std::string::npos; ++i) {
+      told = run({plyfs_program(), "umount", dead.mountpoint()}).err;
+      std::this_thread::sleep_for(std::chrono::milliseconds{told.empty() ? 0 : 20});
+    }
+    CHECK(told.empty());
     CHECK(mounts_below(dead.mountpoint()) == 0);
     (void)dead.await_death();
   });
