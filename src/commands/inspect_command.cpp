@@ -114,9 +114,7 @@ Json inspect(const std::vector<store::MountRecord>& records, const std::string& 
 }  // namespace
 
 std::optional<int> run_inspect(std::span<const char* const> words) {
-  const std::string_view program = words.empty() ? std::string_view{} : words.front();
-  if (words.size() < 2 || program.substr(program.rfind('/') + 1) != "plyfs" ||
-      std::string_view{words[1]} != "inspect") {
+  if (config::command_of(words) != "inspect") {
     return std::nullopt;
   }
   std::vector<std::string> targets;

@@ -10,6 +10,7 @@
 #include "commands/output.h"
 #include "commands/progress.h"
 #include "commands/stack_argument.h"
+#include "config/cli_stack.h"
 #include "config/failure_text.h"
 #include "image/changes.h"
 #include "image/convert.h"
@@ -309,9 +310,7 @@ int run(Arguments& arguments) {
 
 std::optional<int> run_layer_command(std::span<const char* const> words) {
   constexpr std::string_view kCommands[] = {"diff", "commit", "flatten", "convert"};
-  const std::string_view program = words.empty() ? std::string_view{} : words.front();
-  if (words.size() < 2 || program.substr(program.rfind('/') + 1) != "plyfs" ||
-      std::ranges::find(kCommands, words[1]) == std::end(kCommands)) {
+  if (std::ranges::find(kCommands, config::command_of(words)) == std::end(kCommands)) {
     return std::nullopt;
   }
   Arguments arguments;

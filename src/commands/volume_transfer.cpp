@@ -237,9 +237,7 @@ void set_up_transfer(CLI::App& app, TransferWords& words, bool exports) {
 }  // namespace
 
 std::optional<int> run_volume_transfer(std::span<const char* const> words) {
-  const std::string_view program = words.empty() ? std::string_view{} : words.front();
-  if (words.size() < 3 || program.substr(program.rfind('/') + 1) != "plyfs" ||
-      std::string_view{words[1]} != "volume") {
+  if (config::command_of(words) != "volume" || words.size() < 3) {
     return std::nullopt;
   }
   const std::string_view command = words[2];

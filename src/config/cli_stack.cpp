@@ -122,4 +122,12 @@ std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const
   return std::nullopt;
 }
 
+std::string_view command_of(std::span<const char* const> words) {
+  if (words.size() < 2) {
+    return {};
+  }
+  const std::string_view program = words[0];
+  return program.substr(program.rfind('/') + 1) == "plyfs" ? words[1] : std::string_view{};
+}
+
 }  // namespace plyfs::config

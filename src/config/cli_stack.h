@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/cli.h"
@@ -51,5 +52,8 @@ void finish_options(const Surroundings& surroundings, CommandLine& line);
 /// Runs CLI11 over the arguments; a command line comes back when that settles the matter.
 std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const> arguments,
                                       const std::string& help_hint);
+
+/// The command in `plyfs COMMAND ...`; empty when there is none, or for another program's name.
+std::string_view command_of(std::span<const char* const> words);
 
 }  // namespace plyfs::config

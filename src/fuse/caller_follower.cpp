@@ -16,7 +16,6 @@ CallerFollower::CallerFollower(bool on) {
   auto allowed = on ? sys::ProcessorSet::of_thread(0) : Result<sys::ProcessorSet>{Errno{ENOTSUP}};
   if (allowed && allowed->count() > 1) {
     allowed_ = std::move(*allowed);
-    on_ = true;
   }
 }
 
@@ -35,13 +34,12 @@ void CallerFollower::look_at(pid_t caller) {
   if (!of_caller) {
     return;
   }
-  if (of_caller->count() == 1 && allowed_.contains(*of_caller)) {
-    if ((!bound_ || bound_to_ != *of_caller) && of_caller->apply()) {
+  if (of_caller->count() == 1 && allowed_->contains(*of_caller)) {
+    if (bound_to_ != *of_caller && of_caller->apply()) {
       bound_to_ = std::move(*of_caller);
-      bound_ = true;
     }
-  } else if (bound_ && allowed_.apply()) {
-    bound_ = false;
+  } else if (bound_to_ && allowed_->apply()) {
+    bound_to_.reset();
   }
 }
 

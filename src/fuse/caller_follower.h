@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "sys/scheduling.h"
 
@@ -23,7 +24,7 @@ class CallerFollower {
   /// To be called with each request, before it is served. `caller` is the thread that waits for the
   /// reply, 0 where nobody of our pid namespace does.
   void on_request(pid_t caller) {
-    if (on_ && caller != 0) {
+    if (allowed_ && caller != 0) {
       note(caller);
     }
   }
@@ -32,10 +33,8 @@ class CallerFollower {
   void note(pid_t caller);
   void look_at(pid_t caller);
 
-  sys::ProcessorSet allowed_;
-  sys::ProcessorSet bound_to_;
-  bool on_ = false;
-  bool bound_ = false;
+  std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off
+  std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed
   pid_t caller_ = 0;
   std::uint32_t streak_ = 0;  ///< requests of `caller_` since the last of another one
 };

@@ -85,8 +85,11 @@ bool ShiftWatch::is_quiet() {
     return false;
   }
   next_look_ = now + kBetweenLooks;
+  if (++quiet_looks_ < kQuietLooks) {
+    return false;
+  }
   ended_ = now;
-  return ++quiet_looks_ >= kQuietLooks;
+  return true;
 }
 
 }  // namespace plyfs::fuse

@@ -16,7 +16,7 @@
 
 namespace plyfs::fuse {
 
-/// Of one ring. Thread-safe but for Watch.
+/// Of one ring. Thread-safe.
 class RingShifts {
  public:
   enum class Shift : std::uint8_t { kYielding, kOrdinary };
@@ -53,12 +53,12 @@ class ShiftWatch {
 
   const std::optional<RingShifts::Shift> shift_;
   const sys::RunDelay delay_;
+  std::uint32_t requests_ = 0;  ///< of the shift, or since the last measurement
   std::chrono::nanoseconds delay_before_{0};
   // Of the ordinary thread:
   Clock::time_point ended_;      ///< its last shift
   Clock::time_point next_look_;  ///< whether others want to run
   Clock::duration patience_{0};  ///< until the first of them
-  std::uint32_t requests_ = 0;
   std::uint32_t quiet_looks_ = 0;
 };
 

@@ -274,7 +274,8 @@ Status Session::lend_slots(const Ring& ring) {
   if (&ring == rings_.data()) {
     // Queues of processors that are not there (yet): the kernel wants something in each.
     const std::vector<unsigned> online = sys::online_processors();
-    for (unsigned queue = 0; queue < sys::possible_processors(); ++queue) {
+    const unsigned possible = sys::possible_processors();
+    for (unsigned queue = 0; queue < possible; ++queue) {
       if (!std::binary_search(online.begin(), online.end(), queue)) {
         TRY(ring.ring->lend_slot(device, queue));
       }

@@ -186,11 +186,10 @@ void wait_for_end(const std::string& mountpoint) {
 }
 
 std::optional<int> run_command(Arguments arguments) {
-  const std::string_view program = arguments.empty() ? "" : arguments[0];
-  if (arguments.size() < 2 || program.substr(program.rfind('/') + 1) != "plyfs") {
+  const std::string_view command = config::command_of(arguments);
+  if (command.empty()) {
     return std::nullopt;
   }
-  const std::string_view command = arguments[1];
   const Arguments rest = arguments.subspan(2);
   if (command == "volume") {
     return run_volume(rest);

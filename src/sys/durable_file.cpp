@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "sys/checked.h"
 #include "sys/dir_ops.h"
 #include "sys/dir_stream.h"
 #include "sys/file_io.h"
@@ -147,9 +148,7 @@ Status sync_directory(const std::string& path) {
 }
 
 Status exchange(const std::string& a, const std::string& b) {
-  return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0
-             ? Status{}
-             : Status{Errno{errno}};
+  return checked(::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE));
 }
 
 Status remove_tree(const std::string& path) {

@@ -102,7 +102,14 @@ struct FuseRing::Impl {
   std::mutex mu;
   std::vector<Slot*> answered;  ///< by other threads; guarded by mu
 
-  ~Impl() { io_uring_queue_exit(&ring); }
+  Impl() { ring.ring_fd = -1; }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    if (ring.ring_fd >= 0) {
+      io_uring_queue_exit(&ring);
+    }
+  }
 
   io_uring_sqe* next_submission() {
     io_uring_sqe* entry = io_uring_get_sqe(&ring);
@@ -218,10 +225,9 @@ Result<std::unique_ptr<FuseRing>> FuseRing::make(std::size_t payload_bytes) {
   impl->payload_bytes = payload_bytes;
   io_uring_params parameters{};
   parameters.flags = IORING_SETUP_SQE128 | IORING_SETUP_SUBMIT_ALL;
-  impl->ring.ring_fd = -1;
   const int made = io_uring_queue_init_params(kSubmissions, &impl->ring, &parameters);
   if (made < 0) {
-    (void)impl.release();  // there is no ring to exit
+    impl->ring.ring_fd = -1;
     return Errno{-made};
   }
   impl->event = UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "sys/checked.h"
+
 namespace plyfs::sys {
 namespace {
 
@@ -56,26 +58,18 @@ bool ProcessorSet::contains(const ProcessorSet& other) const {
 }
 
 Status ProcessorSet::apply() const {
-  if (::syscall(SYS_sched_setaffinity, 0, words_.size() * sizeof(unsigned long), words_.data()) !=
-      0) {
-    return Errno{errno};
-  }
-  return {};
+  return checked(static_cast<int>(
+      ::syscall(SYS_sched_setaffinity, 0, words_.size() * sizeof(unsigned long), words_.data())));
 }
 
 Status yield_to_everybody() {
   // <linux/ioprio.h>: for a thread, 0 for the caller; the class "best effort" in its middle.
   constexpr int kWhoProcess = 1;
   constexpr int kBestEffort = 2 << 13 | 4;
-  if (::syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffort) != 0) {
-    return Errno{errno};
-  }
+  TRY(checked(static_cast<int>(::syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffort))));
   const sched_param no_priority{};
   // The thread's, not the process's: 0 is the caller for the system call.
-  if (::sched_setscheduler(0, SCHED_IDLE, &no_priority) != 0) {
-    return Errno{errno};
-  }
-  return {};
+  return checked(::sched_setscheduler(0, SCHED_IDLE, &no_priority));
 }
 
 unsigned runnable_threads() {
