@@ -46,7 +46,8 @@ PrivilegedWrite privileged_caller(fuse_req_t request) {
 }
 
 void on_init(void* user_data, fuse_conn_info* connection) {
-  const auto& dispatcher = *static_cast<Dispatcher*>(user_data);
+  auto& dispatcher = *static_cast<Dispatcher*>(user_data);
+  dispatcher.maps_direct_io = (raw_request().offered_flags & kDirectIoAllowMmap) != 0;
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                     FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
                     FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR;
@@ -227,11 +228,15 @@ void on_opendir(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* /*file*/)
 }
 
 /// Appends through the page cache reach us page by page, and another writer's line would come
-/// between (D-039). Past it they come whole.
-void set_caching(fuse_ino_t id, fuse_file_info* file) {
+/// between (D-039). Past it they come whole. Any file that may be written may become one for
+/// appending, and we are not told; but a file past the page cache that cannot be mapped shared
+/// (before Linux 6.6) would be no use to a database.
+void set_caching(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
+  const bool may_append = (file->flags & O_ACCMODE) != O_RDONLY &&
+                          ((file->flags & O_APPEND) != 0 || dispatcher(request).maps_direct_io);
   file->fh = 0;
   file->keep_cache = 1;
-  file->direct_io = is_volume(id) && (file->flags & O_APPEND) != 0 ? 1 : 0;
+  file->direct_io = is_volume(id) && may_append ? 1 : 0;
 }
 
 void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
@@ -247,7 +252,7 @@ void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
         return Errno{EROFS};
       }
     }
-    set_caching(id, file);
+    set_caching(request, id, file);
     (void)fuse_reply_open(request, file);
     return {};
   });
@@ -260,7 +265,7 @@ Status create(fuse_req_t request, Fs& fs, Node& directory, const char* name, mod
                                     : fs.create(context_of(request), directory, name, mode);
   auto entry = TRY(std::move(made));
   const fuse_entry_param param = param_of(dispatcher(request), entry);
-  set_caching(param.ino, file);
+  set_caching(request, param.ino, file);
   auto* const node = entry.node.give_to_kernel();
   if (fuse_reply_create(request, &param, file) != 0) {
     fs.forget(*node, 1);

@@ -24,6 +24,7 @@ struct Dispatcher {
   std::string bound_volumes;                          ///< the answer to kBoundVolumesXattr
   bool answer_opens = false;                          ///< OPEN says how a file is cached (D-039)
   bool live_volumes = false;                          ///< others change what this connection serves
+  bool maps_direct_io = false;  ///< from INIT on: files past the page cache may be mapped shared
   fuse_session* session = nullptr;
   Flusher* flusher = nullptr;  ///< while the session serves
 };

@@ -8,6 +8,9 @@
 
 namespace plyfs::fuse {
 
+/// FUSE_DIRECT_IO_ALLOW_MMAP of Linux 6.6; Debian 12's header is older.
+inline constexpr std::uint64_t kDirectIoAllowMmap = 1ULL << 36;
+
 struct RawRequest {
   std::uint32_t opcode = 0;
   std::uint64_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do

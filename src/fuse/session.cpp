@@ -28,7 +28,6 @@ constexpr std::size_t kBufferBytes = 1024 * 1024 + 8192;  // the largest WRITE a
 constexpr std::size_t kPayloadBytes = 1024 * 1024;        // of a ring's slot: the largest WRITE
 // From linux/fuse.h of Linux 6.14; Debian 12 has an older one.
 constexpr std::uint64_t kOverIoUring = 1ULL << 41;
-constexpr std::uint64_t kDirectIoAllowMmap = 1ULL << 36;  // Linux 6.6
 constexpr std::chrono::milliseconds kForgetsGather{5};
 constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is enough
 

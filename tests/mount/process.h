@@ -55,6 +55,8 @@ void adopt_orphans();
 /// Whether this run is root's; the same answer in as_user().
 bool is_root();
 
+bool kernel_is_at_least(int major, int minor);
+
 /// Processes whose parent is this one, daemons that were orphaned among them.
 std::vector<pid_t> children();
 

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "attributes.h"
+#include "duration.h"
 #include "volumes.h"
 
 namespace plyfs::tests {
@@ -229,146 +230,6 @@ TEST_CASE("a file volume follows its inode, also when the host replaces its name
   });
 }
 
-/// 64 bytes: no line crosses a page, where the kernel would send an append in two pieces (N-41).
-std::string line_of(std::size_t writer, int number) {
-  std::string line = std::to_string(writer) + ":" + std::to_string(number);
-  line.resize(63, '.');
-  return line + "\n";
-}
-
-TEST_CASE("appends from all sides at once lose no line", "[volume][coherence][stress]") {
-  on(volume_modes(), [](const System& system) {
-    constexpr int kLines = 300;
-    const HostDirectory host({file("log")});
-    Stack a = Stack{}.lower({dir("v")}).upper();
-    Stack b = Stack{}.lower({dir("w")}).upper();
-    a.mount(system, volume(host(), "/v") + ",threads=4");
-    b.mount(system, volume(host(), "/w"));
-    const std::array<std::string, 4> paths = {host("log"), a("v/log"), a("v/log"), b("w/log")};
-    std::vector<std::thread> writers;
-    std::array<std::string, 4> complaints;
-    for (std::size_t writer = 0; writer < paths.size(); ++writer) {
-      writers.emplace_back([&, writer] {
-        File log(paths[writer], O_WRONLY | O_APPEND);
-        for (int line = 0; line < kLines; ++line) {
-          if (log.write(line_of(writer, line)) != "ok") {
-            complaints[writer] = "cannot write";
-          }
-        }
-      });
-    }
-    for (std::thread& writer : writers) {
-      writer.join();
-    }
-    for (const std::string& complaint : complaints) {
-      CHECK(complaint.empty());
-    }
-    CHECK(File(a("v/log"), O_RDONLY).read_all() == File(host("log"), O_RDONLY).read_all());
-    CHECK(File(b("w/log"), O_RDONLY).read_all() == File(host("log"), O_RDONLY).read_all());
-    std::array<int, 4> next{};
-    const std::string text = File(host("log"), O_RDONLY).read_all();
-    std::string broken;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::string line = text.substr(at, text.find('\n', at) - at);
-      const std::size_t writer = static_cast<std::size_t>(line[0] - '0');
-      const bool known = writer < paths.size();
-      if (!known || line + "\n" != line_of(writer, next[writer]++)) {
-        broken = broken.empty() ? std::to_string(at) + ": " + line : broken;
-      }
-      at += line.size() + 1;
-    }
-    CHECK(broken == "");
-    CHECK(next == std::array<int, 4>{kLines, kLines, kLines, kLines});
-  });
-}
-
-/// Lines of odd lengths up to 8 KiB: most of them cross a page, some two.
-std::string long_line_of(std::size_t writer, int number) {
-  const std::size_t size = 1 + static_cast<std::size_t>(number) * 2654435761U / 128 % 8191;
-  return std::to_string(writer) + " " + std::to_string(number) + " " +
-         std::string(size | 1, static_cast<char>('a' + number % 26)) + "\n";
-}
-
-TEST_CASE("long lines that several append come out whole", "[volume][coherence][stress]") {
-  on(volume_modes(), [](const System& system) {
-    constexpr int kLines = 250;
-    const HostDirectory host({file("log")});
-    Stack a = Stack{}.lower({dir("v")}).upper();
-    Stack b = Stack{}.lower({dir("w")}).upper();
-    a.mount(system, volume(host(), "/v"));
-    b.mount(system, volume(host(), "/w"));
-    const std::array<std::string, 4> paths = {host("log"), a("v/log"), b("w/log"), a("v/log")};
-    std::array<std::string, 4> complaints;
-    std::vector<std::thread> writers;
-    for (std::size_t writer = 0; writer < paths.size(); ++writer) {
-      writers.emplace_back([&, writer] {
-        // The last one makes the kernel cache what the others change.
-        File log(paths[writer], (writer == 3 ? O_RDWR : O_WRONLY) | O_APPEND);
-        for (int line = 0; line < kLines; ++line) {
-          if (log.write(long_line_of(writer, line)) != "ok") {
-            complaints[writer] = "cannot write";
-          }
-          if (writer == 3) {
-            (void)File(paths[writer], O_RDONLY).pread(log.stat().st_size - 5000, 5000);
-          }
-        }
-      });
-    }
-    for (std::thread& writer : writers) {
-      writer.join();
-    }
-    CHECK(complaints == std::array<std::string, 4>{});
-    const std::string text = File(host("log"), O_RDONLY).read_all();
-    CHECK(File(a("v/log"), O_RDONLY).read_all() == text);
-    CHECK(File(b("w/log"), O_RDONLY).read_all() == text);
-    std::array<int, 4> next{};
-    int broken = 0;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::string line = text.substr(at, text.find('\n', at) + 1 - at);
-      const std::size_t writer = static_cast<std::size_t>(line[0] - '0');
-      const bool whole = writer < next.size() && line == long_line_of(writer, next[writer]);
-      broken += whole ? 0 : 1;
-      next[writer < next.size() ? writer : 0] += whole ? 1 : 0;
-      at += line.size();
-    }
-    CHECK(broken == 0);
-    CHECK(next == std::array<int, 4>{kLines, kLines, kLines, kLines});
-  });
-}
-
-TEST_CASE("a file that is open for appending is read, mapped and cut like others", "[volume]") {
-  on(volume_modes(), [](const System& system) {
-    const HostDirectory host({file("log", std::string(5000, 'x'))});
-    Stack stack = Stack{}.lower({dir("v")}).upper();
-    stack.mount(system, volume(host(), "/v") + "," + volume(host(), "/ro", "ro"));
-    File log(stack("v/log"), O_RDWR | O_APPEND);
-    CHECK(log.write("end") == "ok");
-    CHECK(log.pread(4999, 10) == "xend");
-    CHECK(log.stat().st_size == 5003);
-    void* const map = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, log.fd(), 0);
-    REQUIRE(map != MAP_FAILED);
-    CHECK(static_cast<char*>(map)[5000] == 'e');
-    static_cast<char*>(map)[0] = 'm';
-    CHECK(outcome(::msync(map, 8192, MS_SYNC)) == "ok");
-    CHECK(content(host("log")).substr(0, 2) == "mx");
-    CHECK(log.write("+") == "ok");
-    CHECK(static_cast<char*>(map)[5000] == 'e');
-    CHECK(outcome(::munmap(map, 8192)) == "ok");
-    CHECK(outcome(::ftruncate(log.fd(), 1)) == "ok");
-    CHECK(log.write("2") == "ok");
-    CHECK(joined({content(host("log")), content(stack("v/log")), log.read_all()}) == "m2 m2 m2");
-    CHECK(outcome(::fcntl(log.fd(), F_SETFL, 0)) == "ok");
-    CHECK(log.pwrite("P", 0) == "ok");
-    CHECK(content(host("log")) == "P2");
-    // By CREATE as by OPEN.
-    File made(stack("v/made"), O_CREAT | O_WRONLY | O_APPEND);
-    CHECK(made.write(std::string(6001, 'a')) == "ok");
-    CHECK(call::append(host("made"), "b") == "ok");
-    CHECK(made.write(std::string(6001, 'c')) == "ok");
-    CHECK(content(host("made")) == std::string(6001, 'a') + "b" + std::string(6001, 'c'));
-  });
-}
-
 /// Owns some names in directories that all share; changes them through one mount or the host, and
 /// looks at once through another.
 class Sharer {
@@ -376,7 +237,7 @@ class Sharer {
   Sharer(std::vector<std::string> roots, unsigned number)
       : roots_(std::move(roots)), number_(number), random_(number + 1) {}
 
-  /// Empty, or what went wrong first.
+  /// Empty, or what went wrong first. Goes on where it ended when called again.
   std::string work() {
     constexpr int kSteps = 250;
     for (int step = 0; step < kSteps; ++step) {
@@ -463,28 +324,30 @@ TEST_CASE("two mounts and the host change one volume at once", "[volume][coheren
     for (unsigned number = 0; number < 4; ++number) {
       sharers.emplace_back(std::vector<std::string>{host(), a("v"), b("w")}, number);
     }
-    std::vector<std::string> complaints(sharers.size());
-    std::vector<std::thread> threads;
-    for (std::size_t i = 0; i < sharers.size(); ++i) {
-      threads.emplace_back([&, i] { complaints[i] = sharers[i].work(); });
-    }
-    for (std::thread& thread : threads) {
-      thread.join();
-    }
-    for (const std::string& complaint : complaints) {
-      CHECK(complaint.empty());
-    }
-    for (const std::string& root : {host(), a("v"), b("w")}) {
-      std::size_t names = 0;
-      for (const Sharer& sharer : sharers) {
-        for (const auto& [name, text] : sharer.model()) {
-          INFO(root << "/" << name);
-          CHECK((content(root + "/" + name) == text));
-          ++names;
-        }
+    rounds([&](int) {
+      std::vector<std::string> complaints(sharers.size());
+      std::vector<std::thread> threads;
+      for (std::size_t i = 0; i < sharers.size(); ++i) {
+        threads.emplace_back([&, i] { complaints[i] = sharers[i].work(); });
       }
-      CHECK(names_in(root + "/d0").size() + names_in(root + "/d1").size() == names);
-    }
+      for (std::thread& thread : threads) {
+        thread.join();
+      }
+      for (const std::string& complaint : complaints) {
+        CHECK(complaint == "");
+      }
+      for (const std::string& root : {host(), a("v"), b("w")}) {
+        std::size_t names = 0;
+        for (const Sharer& sharer : sharers) {
+          for (const auto& [name, text] : sharer.model()) {
+            INFO(root << "/" << name);
+            CHECK((content(root + "/" + name) == text));
+            ++names;
+          }
+        }
+        CHECK(names_in(root + "/d0").size() + names_in(root + "/d1").size() == names);
+      }
+    });
   });
 }
 
