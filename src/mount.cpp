@@ -9,6 +9,7 @@
 #include "control/server.h"
 #include "copyup/engine.h"
 #include "fill/fill.h"
+#include "fuse/backed_files.h"
 #include "fuse/session.h"
 #include "layer/layer_stack.h"
 #include "layer/upper_abilities.h"
@@ -64,6 +65,9 @@ class Builder {
         options_, {filesystem, privileges_, mountpoint_, mountpoint_fd_.borrow()}, failure_);
   }
   [[nodiscard]] bool acl() const { return acl_; }
+  [[nodiscard]] bool may_pass_through() const {
+    return privileges_.sys_admin && privileges_.initial_namespace;
+  }
   /// What was found out on the way, for those who ask the mount.
   [[nodiscard]] MountReport& report() { return report_; }
 
@@ -324,6 +328,7 @@ struct Mount::Parts {
   MountOptions options;
   std::unique_ptr<ops::FileSystem> filesystem;
   std::unique_ptr<MountVolumes> volumes;  // null: none. Holds nodes of the filesystem
+  fuse::BackedFiles backed_files;
   fuse::Dispatcher dispatcher;
   std::unique_ptr<fuse::Session> session;  // destroyed before them: it calls into the others
   MountReport report;
@@ -372,6 +377,15 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   const bool writable_volumes =
       parts->volumes && parts->volumes->live() && parts->volumes->any_writable();
   parts->dispatcher.answer_opens = writable_volumes;
+  if (options.passthrough == Toggle::kOn && !parts->filesystem->read_only()) {
+    if (!builder.may_pass_through()) {
+      failure = {
+          "passthrough=on is root's, outside of user namespaces (CAP_SYS_ADMIN); leave it out",
+          kMountFailed};
+      return nullptr;
+    }
+    parts->dispatcher.backed_files = &parts->backed_files;
+  }
   if (parts->filesystem->read_only() && !writable_volumes) {
     session.words.emplace_back("ro");
   }
@@ -446,7 +460,12 @@ void Mount::open_control_channel() {
   Parts& parts = *parts_;
   auto started = control::Server::start(
       parts.report.mountpoint,
-      {{"describe", [&parts] { return describe(parts.report, parts.session->uses_rings()); }},
+      {{"describe",
+        [&parts] {
+          const bool passthrough = parts.session->passes_through();
+          return describe(parts.report, {parts.session->uses_rings(), passthrough,
+                                         parts.report.writeback && !passthrough});
+        }},
        {"stats", [&parts] {
           return statistics_json(parts.filesystem->statistics(), parts.session->counters());
         }}});

@@ -98,7 +98,7 @@ Json layers_of(const MountOptions& options) {
   return layers;
 }
 
-Json options_in_force(const MountReport& report) {
+Json options_in_force(const MountReport& report, const ConnectionFacts& connection) {
   const MountOptions& options = report.options;
   Json json;
   json["read_only"] = !report.upper;
@@ -107,7 +107,8 @@ Json options_in_force(const MountReport& report) {
   json["index"] = word(report.index);
   json["xino"] = word(options.xino);
   json["fsync"] = word(options.sync);
-  json["writeback"] = word(report.writeback);
+  json["writeback"] = word(connection.writeback);
+  json["passthrough"] = word(connection.passthrough);
   json["acl"] = word(report.acl);
   json["xattrs"] = word(options.xattrs);
   json["timeout"] = options.timeout_s;
@@ -188,7 +189,7 @@ void make_paths_absolute(MountOptions& options) {
   }
 }
 
-nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring) {
+nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts& connection) {
   const MountOptions& options = report.options;
   Json json;
   json["plyfs"] = "describe";
@@ -211,24 +212,29 @@ nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring) {
                        {"anonymous", volume.anonymous}});
   }
   json["volume_mode"] = {{"mode", word(report.volumes.mode)}, {"why", escaped(report.volumes.why)}};
-  json["options"] = options_in_force(report);
+  json["options"] = options_in_force(report, connection);
   Json& capabilities = json["capabilities"] = Json::array();
   if (report.upper) {
     add_upper_capabilities(report, capabilities);
   }
-  capabilities.push_back(capability("writeback", word(report.writeback),
-                                    report.writeback ? "there is an upper layer"
-                                    : report.upper   ? "switched off, by option or for volumes"
-                                                     : "the mount is read-only"));
+  capabilities.push_back(capability("writeback", word(connection.writeback),
+                                    connection.writeback ? "there is an upper layer"
+                                    : report.upper
+                                        ? "switched off, by option, for volumes or for passthrough"
+                                        : "the mount is read-only"));
   capabilities.push_back(capability("acl", word(report.acl),
                                     report.acl ? "a layer's filesystem has POSIX ACLs"
                                     : options.acl == Toggle::kOff
                                         ? "switched off by option"
                                         : "no layer's filesystem has POSIX ACLs"));
-  capabilities.push_back(
-      capability("passthrough", "off", "libfuse 3.14 does not know it, and it is root's only"));
-  capabilities.push_back(capability("io_uring", word(over_io_uring),
-                                    over_io_uring ? "the kernel offers it"
+  capabilities.push_back(capability("passthrough", word(connection.passthrough),
+                                    connection.passthrough ? "asked for, and the kernel offers it"
+                                    : options.passthrough == Toggle::kOff
+                                        ? "not asked for (passthrough=on, root only)"
+                                    : report.upper ? "the kernel does not offer it (Linux 6.9)"
+                                                   : "the mount is read-only"));
+  capabilities.push_back(capability("io_uring", word(connection.over_io_uring),
+                                    connection.over_io_uring ? "the kernel offers it"
                                     : options.uring == Toggle::kOff
                                         ? "switched off by option"
                                         : "the kernel does not offer it to us: see plyfs check"));

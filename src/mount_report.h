@@ -31,11 +31,18 @@ struct MountReport {
   timespec started{};
 };
 
+/// What was settled with the kernel.
+struct ConnectionFacts {
+  bool over_io_uring = false;
+  bool passthrough = false;
+  bool writeback = false;
+};
+
 /// Layer paths as a later process, in another directory, can open them.
 void make_paths_absolute(MountOptions& options);
 
 /// The answer to "describe"; docs/control.md has its members.
-nlohmann::ordered_json describe(const MountReport& report, bool over_io_uring);
+nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts& connection);
 
 /// The answer to "stats".
 nlohmann::ordered_json statistics_json(const ops::Statistics& operations, fuse::Counters& requests);

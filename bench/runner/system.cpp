@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr double kEndOfDaemonS = 20;
 constexpr std::size_t kMostLayersOfMount2 = 16;  // its options are one page
 constexpr const char* kOverIoUring = "plyfs-uring";
+constexpr const char* kPassthrough = "plyfs-passthrough";
 constexpr const char* kVolumePlace = "/volume";
 
 std::string joined(const std::vector<std::string>& words, const std::string& separator) {
@@ -82,6 +83,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("plyfs", "plyfs, mounted by a user", kPlyfs, plyfs),
       system("plyfs-uring", "plyfs over io_uring, mounted by a user", kPlyfs, plyfs),
       system("plyfs-root", "plyfs, mounted by root", kPlyfs, plyfs),
+      system(kPassthrough, "plyfs with passthrough=on, mounted by root", kPlyfs, plyfs),
       system("plyfs-volume", "a volume in plyfs, mounted by a user", kPlyfsVolume, plyfs),
       system("plyfs-volume-root", "a volume in plyfs, mounted by root", kPlyfsVolume, plyfs),
       system("plyfs-volume-bind", "a volume in plyfs as a bind mount in the user's namespace",
@@ -98,10 +100,13 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("mergerfs", "mergerfs of one branch, mounted by root", kMergerfs, "mergerfs"),
   };
   for (System& each : all) {
-    each.as_root = each.kind == kBind || each.name.ends_with("-root") || each.kind == kMergerfs ||
+    each.as_root = each.kind == kBind || each.name.ends_with("-root") ||
+                   each.name == kPassthrough || each.kind == kMergerfs ||
                    (each.kind == kOverlayfs && each.name != "overlayfs-userns");
     each.in_namespace = each.name == "overlayfs-userns" || each.name == "plyfs-volume-bind";
-    if (each.kind == kPlyfs && each.name != kOverIoUring) {
+    if (each.name == kPassthrough) {
+      each.options = ",uring=off,passthrough=on";
+    } else if (each.kind == kPlyfs && each.name != kOverIoUring) {
       each.options = ",uring=off";
     } else if (each.name == "overlayfs-metacopy") {
       each.options = ",metacopy=on,redirect_dir=on,index=on";

@@ -111,10 +111,11 @@ struct MountOptions {
   VolumeMode volume_mode = VolumeMode::kAuto;
   std::string name;  ///< of the mount (--name); empty: it has none
 
-  double timeout_s = 1.0e9;     ///< entry, attribute and negative-entry validity, in seconds
-  unsigned threads = 0;         ///< worker threads; 0 = one per CPU, 2 to 8
-  Toggle uring = Toggle::kOn;   ///< FUSE over io_uring where the kernel offers it
-  Toggle follow = Toggle::kOn;  ///< workers go where the thread that they serve is bound
+  double timeout_s = 1.0e9;           ///< entry, attribute and negative-entry validity, in seconds
+  unsigned threads = 0;               ///< worker threads; 0 = one per CPU, 2 to 8
+  Toggle uring = Toggle::kOn;         ///< FUSE over io_uring where the kernel offers it
+  Toggle passthrough = Toggle::kOff;  ///< the kernel itself reads and writes files of the upper
+  Toggle follow = Toggle::kOn;        ///< workers go where the thread that they serve is bound
   std::vector<std::string> fuse_options;  ///< words passed to mount(2)/fusermount3, already vetted
   bool foreground = false;
   bool debug = false;

@@ -353,7 +353,7 @@ MaybeFailure on_volume_mode(const Word& word, Target& target) {
   return std::nullopt;
 }
 
-constexpr std::array<std::pair<std::string_view, Handler>, 40> kHandlers{{
+constexpr std::array<std::pair<std::string_view, Handler>, 41> kHandlers{{
     {"lowerdir", on_lowerdir},
     {"lowerdir+", on_lowerdir_append},
     {"datadir+", on_datadir_append},
@@ -377,6 +377,7 @@ constexpr std::array<std::pair<std::string_view, Handler>, 40> kHandlers{{
     {"writeback", on_toggle<&MountOptions::writeback>},
     {"follow", on_toggle<&MountOptions::follow>},
     {"uring", on_toggle<&MountOptions::uring>},
+    {"passthrough", on_toggle<&MountOptions::passthrough>},
     {"uidmapping", on_mapping<&IdPolicy::uids>},
     {"gidmapping", on_mapping<&IdPolicy::gids>},
     {"squash_to_root", on_squash_to_root},

@@ -45,14 +45,33 @@ PrivilegedWrite privileged_caller(fuse_req_t request) {
   return fuse_req_ctx(request)->uid == 0 ? PrivilegedWrite::kKeepSuid : PrivilegedWrite::kKillSuid;
 }
 
+/// Passthrough excludes writeback, and opens without a message; so it is settled here which it is.
+void choose_caching(Dispatcher& dispatcher) {
+  if (dispatcher.backed_files == nullptr) {
+    return;
+  }
+  if ((raw_request().offered_flags & kPassthrough) != 0) {
+    raw_request().use_passthrough = true;
+    dispatcher.writeback = false;
+    dispatcher.answer_opens = true;
+  } else {
+    log::write(log::Level::kWarning, "no passthrough: the kernel does not offer it (Linux 6.9)");
+    dispatcher.backed_files = nullptr;
+  }
+}
+
 void on_init(void* user_data, fuse_conn_info* connection) {
   auto& dispatcher = *static_cast<Dispatcher*>(user_data);
   dispatcher.maps_direct_io = (raw_request().offered_flags & kDirectIoAllowMmap) != 0;
+  choose_caching(dispatcher);
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                     FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
                     FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR;
   if (dispatcher.writeback) {
     wanted |= FUSE_CAP_WRITEBACK_CACHE;
+  }
+  if (dispatcher.backed_files != nullptr) {
+    wanted |= FUSE_CAP_ATOMIC_O_TRUNC;  // or OPEN would copy up what is then thrown away
   }
   if (dispatcher.acl) {
     wanted |= FUSE_CAP_POSIX_ACL;
@@ -126,9 +145,14 @@ void on_getattr(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*file*/) {
 }
 
 void on_setattr(fuse_req_t request, fuse_ino_t id, struct stat* attributes, int to_set,
-                fuse_file_info* /*file*/) {
+                fuse_file_info* file) {
   serve(request, "setattr", id, nullptr, [&]() -> Status {
     AttrChange change = to_change(*attributes, to_set);
+    if (change.size_bytes && file != nullptr && change.mtime.kind == TimeChange::Kind::kOmit) {
+      // ftruncate(2), unlike truncate(2), changes mtime whatever the size was; without writeback
+      // the kernel leaves that to us.
+      change.mtime.kind = TimeChange::Kind::kNow;
+    }
     change.kill_suid_sgid = raw_request().kill_suid_sgid;
     change.times_of_cache = raw_request().times_of_cache;
     return reply_attr(request, id, TRY(on_node(request, id, [&](auto& fs, auto& node) {
@@ -227,70 +251,6 @@ void on_opendir(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* /*file*/)
   (void)fuse_reply_err(request, ENOSYS);
 }
 
-/// Appends through the page cache reach us page by page, and another writer's line would come
-/// between (D-039). Past it they come whole. Any file that may be written may become one for
-/// appending, and we are not told; but a file past the page cache that cannot be mapped shared
-/// (before Linux 6.6) would be no use to a database.
-void set_caching(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
-  const bool may_append = (file->flags & O_ACCMODE) != O_RDONLY &&
-                          ((file->flags & O_APPEND) != 0 || dispatcher(request).maps_direct_io);
-  file->fh = 0;
-  file->keep_cache = 1;
-  file->direct_io = is_volume(id) && may_append ? 1 : 0;
-}
-
-void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
-  if (!dispatcher(request).answer_opens) {
-    (void)fuse_reply_err(request, ENOSYS);  // as above
-    return;
-  }
-  serve(request, "open", id, nullptr, [&]() -> Status {
-    if ((file->flags & O_ACCMODE) != O_RDONLY) {
-      if (is_volume(id)) {
-        TRY(volumes(request).writable(volume_node_of(id)));
-      } else if (filesystem(request).read_only()) {
-        return Errno{EROFS};
-      }
-    }
-    set_caching(request, id, file);
-    (void)fuse_reply_open(request, file);
-    return {};
-  });
-}
-
-template <typename Fs, typename Node>
-Status create(fuse_req_t request, Fs& fs, Node& directory, const char* name, mode_t mode,
-              fuse_file_info* file) {
-  auto made = raw_request().unnamed ? fs.create_unnamed(context_of(request), directory, mode)
-                                    : fs.create(context_of(request), directory, name, mode);
-  auto entry = TRY(std::move(made));
-  const fuse_entry_param param = param_of(dispatcher(request), entry);
-  set_caching(request, param.ino, file);
-  auto* const node = entry.node.give_to_kernel();
-  if (fuse_reply_create(request, &param, file) != 0) {
-    fs.forget(*node, 1);
-  }
-  return {};
-}
-
-void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
-               fuse_file_info* file) {
-  serve(request, "create", parent, name, [&]() -> Status {
-    if (!raw_request().unnamed) {
-      TRY(not_taken(request, parent, name));
-    }
-    const Status made = on_node(request, parent, [&](auto& fs, auto& node) {
-      return create(request, fs, node, name, mode, file);
-    });
-    if (!made && made.error() == EEXIST && is_volume(parent) && (file->flags & O_EXCL) == 0) {
-      // Somebody else made it since the kernel asked. It looks again after ESTALE, and opens what
-      // is there, with the checks that opening needs.
-      return Errno{ESTALE};
-    }
-    return made;
-  });
-}
-
 void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
              fuse_file_info* /*file*/) {
   serve(request, "read", id, nullptr, [&]() -> Status {
@@ -318,7 +278,17 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
   });
 }
 
+/// Then ENOSYS, once, and the kernel asks no more: to programs fsync(2) is done. What the kernel
+/// has cached it sends before all the same.
+bool needs_no_sync(fuse_req_t request) {
+  return filesystem(request).never_syncs() && !dispatcher(request).live_volumes;
+}
+
 void on_fsync(fuse_req_t request, fuse_ino_t id, int data_only, fuse_file_info* /*file*/) {
+  if (needs_no_sync(request)) {
+    (void)fuse_reply_err(request, ENOSYS);
+    return;
+  }
   serve(request, "fsync", id, nullptr, [&]() -> Status {
     const SyncKind kind = data_only != 0 ? SyncKind::kData : SyncKind::kAll;
     TRY(on_node(request, id, [&](auto& fs, auto& node) { return fs.fsync(node, kind); }));
@@ -327,6 +297,10 @@ void on_fsync(fuse_req_t request, fuse_ino_t id, int data_only, fuse_file_info* 
 }
 
 void on_fsyncdir(fuse_req_t request, fuse_ino_t id, int /*data_only*/, fuse_file_info* /*file*/) {
+  if (needs_no_sync(request)) {
+    (void)fuse_reply_err(request, ENOSYS);
+    return;
+  }
   serve(request, "fsyncdir", id, nullptr, [&]() -> Status {
     TRY(on_node(request, id, [](auto& fs, auto& node) { return fs.fsyncdir(node); }));
     return reply_done(request);
@@ -503,6 +477,7 @@ fuse_lowlevel_ops make_callbacks() {
   table.rename = on_rename;
   table.link = on_link;
   table.open = on_open;
+  table.release = on_release;
   table.opendir = on_opendir;
   table.create = on_create;
   table.read = on_read;

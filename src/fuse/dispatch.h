@@ -11,6 +11,7 @@
 
 namespace plyfs::fuse {
 
+class BackedFiles;
 class Flusher;
 
 /// What the callbacks get as their user data. Outlives the session.
@@ -23,7 +24,8 @@ struct Dispatcher {
   const volume::MountPoints* mount_points = nullptr;  ///< null: the mount has no volumes
   std::string bound_volumes;                          ///< the answer to kBoundVolumesXattr
   bool answer_opens = false;                          ///< OPEN says how a file is cached (D-039)
-  bool live_volumes = false;                          ///< others change what this connection serves
+  BackedFiles* backed_files = nullptr;  ///< passthrough is wanted; after INIT: in force
+  bool live_volumes = false;            ///< others change what this connection serves
   bool maps_direct_io = false;  ///< from INIT on: files past the page cache may be mapped shared
   fuse_session* session = nullptr;
   Flusher* flusher = nullptr;  ///< while the session serves

@@ -10,12 +10,16 @@ namespace plyfs::fuse {
 
 /// FUSE_DIRECT_IO_ALLOW_MMAP of Linux 6.6; Debian 12's header is older.
 inline constexpr std::uint64_t kDirectIoAllowMmap = 1ULL << 36;
+/// FUSE_PASSTHROUGH of Linux 6.9.
+inline constexpr std::uint64_t kPassthrough = 1ULL << 37;
 
 struct RawRequest {
   std::uint32_t opcode = 0;
   std::uint64_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
   bool use_rings = false;           ///< FUSE_INIT: io_uring is to be accepted
-  bool kill_suid_sgid = false;      ///< WRITE and SETATTR under FUSE_HANDLE_KILLPRIV_V2
+  bool use_passthrough = false;     ///< FUSE_INIT: passthrough is to be accepted
+  std::int32_t backing = 0;         ///< OPEN and CREATE: the reply names this backing file; 0: none
+  bool kill_suid_sgid = false;      ///< WRITE, SETATTR and OPEN under FUSE_HANDLE_KILLPRIV_V2
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
   bool failed = false;              ///< the reply was an error

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "fuse/backed_files.h"
 
 namespace plyfs::fuse {
 namespace {
@@ -59,7 +60,12 @@ Status not_taken(fuse_req_t request, fuse_ino_t parent, const char* name) {
   return mount_point(request, parent, name) != nullptr ? Status{Errno{EEXIST}} : Status{};
 }
 
-Timeouts timeouts_of(const Dispatcher& dispatcher, const node::Node& /*node*/) {
+Timeouts timeouts_of(const Dispatcher& dispatcher, const node::Node& node) {
+  if (dispatcher.backed_files != nullptr &&
+      dispatcher.backed_files->is_written(id_of(dispatcher, node))) {
+    return {dispatcher.timeout_s,
+            0};  // a mapping changes the times, and the kernel does not notice
+  }
   return {dispatcher.timeout_s, dispatcher.timeout_s};
 }
 

@@ -125,6 +125,10 @@ char* thread_buffer(std::size_t size_bytes);
 /// The same for requests that carry no name or data: then a reply can be made where it leaves.
 char* reply_buffer(std::size_t size_bytes);
 
+void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
+void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+               fuse_file_info* file);
+void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
 void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                 fuse_file_info* file);
 void on_readdirplus(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,

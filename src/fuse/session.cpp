@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "fuse/backed_files.h"
 #include "fuse/caller_follower.h"
 #include "fuse/counters.h"
 #include "fuse/flusher.h"
@@ -28,6 +29,9 @@ constexpr std::size_t kBufferBytes = 1024 * 1024 + 8192;  // the largest WRITE a
 constexpr std::size_t kPayloadBytes = 1024 * 1024;        // of a ring's slot: the largest WRITE
 // From linux/fuse.h of Linux 6.14; Debian 12 has an older one.
 constexpr std::uint64_t kOverIoUring = 1ULL << 41;
+constexpr std::uint32_t kOpenPassthrough = 1U << 7;  // FOPEN_PASSTHROUGH, Linux 6.9
+constexpr std::size_t kMaxStackDepthAt = 36;         // fuse_init_out::max_stack_depth
+static_assert(offsetof(fuse_init_out, flags2) + sizeof(fuse_init_out::flags2) == kMaxStackDepthAt);
 constexpr std::chrono::milliseconds kForgetsGather{5};
 constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is enough
 
@@ -43,14 +47,35 @@ void accept_more(const RawRequest& raw, const iovec& reply) {
   if ((raw.offered_flags & FUSE_HANDLE_KILLPRIV_V2) != 0) {
     out.flags = (out.flags & ~std::uint32_t{FUSE_HANDLE_KILLPRIV}) | FUSE_HANDLE_KILLPRIV_V2;
   }
-  const std::uint64_t more =
-      (raw.offered_flags & kDirectIoAllowMmap) | (raw.use_rings ? kOverIoUring : 0);
+  const std::uint64_t more = (raw.offered_flags & kDirectIoAllowMmap) |
+                             (raw.use_rings ? kOverIoUring : 0) |
+                             (raw.use_passthrough ? kPassthrough : 0);
   if (more != 0) {
     out.flags2 = (out.flags & FUSE_INIT_EXT) != 0 ? out.flags2 : 0;
     out.flags |= FUSE_INIT_EXT;
     out.flags2 |= static_cast<std::uint32_t>(more >> 32);
   }
   std::memcpy(reply.iov_base, &out, sizeof out);
+  if (raw.use_passthrough) {
+    // One: backing files lie on filesystems that are not stacked, and overlayfs may be mounted over
+    // us.
+    constexpr std::uint32_t kDepth = 1;
+    std::memcpy(static_cast<char*>(reply.iov_base) + kMaxStackDepthAt, &kDepth, sizeof kDepth);
+  }
+}
+
+/// What libfuse 3.14 does not know of the reply to OPEN, which ends that of CREATE, too.
+void name_backing(std::int32_t backing, const iovec& reply) {
+  fuse_open_out out{};
+  if (reply.iov_len < sizeof out) {
+    return;
+  }
+  void* const at = static_cast<char*>(reply.iov_base) + (reply.iov_len - sizeof out);
+  std::memcpy(&out, at, sizeof out);
+  out.open_flags |= kOpenPassthrough;
+  std::memcpy(at, &out, sizeof out);
+  // The last member, which was padding before Linux 6.9.
+  std::memcpy(static_cast<char*>(at) + (sizeof out - sizeof backing), &backing, sizeof backing);
 }
 
 long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
@@ -66,6 +91,9 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   }
   ReplyPath& path = reply_path();
   const bool notification = header.unique == 0;
+  if (raw.backing != 0 && !notification && header.error == 0 && count >= 2) {
+    name_backing(raw.backing, parts[1]);
+  }
   if (path.slot == nullptr || notification) {
     return sys::write_message(path.device, parts, count);
   }
@@ -123,6 +151,10 @@ void inspect(char* message, std::size_t size) {
       raw.times_of_cache = valid == (FATTR_MTIME | FATTR_CTIME);
       break;
     }
+    case FUSE_OPEN:
+      raw.kill_suid_sgid =
+          (body_of<fuse_open_in>(message, size).open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
+      break;
     case FUSE_TMPFILE:
       raw.unnamed = true;
       header.opcode = FUSE_CREATE;
@@ -183,6 +215,9 @@ Status Session::mount() {
     return Errno{errno == 0 ? EPERM : errno};
   }
   mounted_ = true;
+  if (dispatcher_.backed_files != nullptr) {
+    dispatcher_.backed_files->set_device(sys::BorrowedFd{fuse_session_fd(session_)});
+  }
   fuse_custom_io io{};
   io.writev = on_writev;
   io.read = on_read_unused;
@@ -356,6 +391,7 @@ Status Session::serve(const std::function<void()>& ready) {
     if (first == Served::kEnd) {
       return Errno{ENODEV};
     }
+    passes_through_ = dispatcher_.backed_files != nullptr;
   }
   Flusher flusher{session_};
   dispatcher_.flusher = &flusher;

@@ -48,6 +48,8 @@ class Session {
   void stop();
   /// Whether requests come over io_uring. Known when `ready` is called. Thread-safe.
   [[nodiscard]] bool uses_rings() const { return uses_rings_; }
+  /// Whether the kernel reads and writes files of the upper itself. Likewise.
+  [[nodiscard]] bool passes_through() const { return passes_through_; }
   /// Of the requests served so far. Thread-safe.
   [[nodiscard]] Counters& counters() { return counters_; }
 
@@ -76,6 +78,7 @@ class Session {
   Counters counters_;
   std::vector<Ring> rings_;  ///< empty: requests are read from the device
   std::atomic<bool> uses_rings_{false};
+  std::atomic<bool> passes_through_{false};
   std::atomic<bool> rings_failed_{false};
   sys::UniqueFd wake_;  ///< eventfd: stop() or the last worker's end
   bool mounted_ = false;

@@ -149,7 +149,12 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
       return known;  // after unlink: no reason to copy up what nobody can find any more
     }
   }
+  AttrChange wanted = change;
   if (change.size_bytes) {
+    if (!node.in_upper() && change.mtime.kind == TimeChange::Kind::kOmit &&
+        TRY(stat_node(node)).size_bytes != *change.size_bytes) {
+      wanted.mtime.kind = TimeChange::Kind::kNow;  // the copy may have the new size already
+    }
     TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
   } else {
     TRY(ensure_upper(node, Want::kMetadata));
@@ -157,7 +162,7 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
   const node::CopyUpLock serial{locks_, node};  // see write() of the page cache
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
-  TRY(apply(context, object, node, change));
+  TRY(apply(context, object, node, wanted));
   return view_locked(node, TRY(sys::stat_object(object)));
 }
 

@@ -68,6 +68,10 @@ class FileSystem {
   [[nodiscard]] node::Node& root() { return table_.root(); }
   [[nodiscard]] std::size_t max_fds() const { return f_.max_fds; }
   [[nodiscard]] bool read_only() const { return f_.workdir == nullptr; }
+  /// fsync and fsyncdir have nothing to do, ever.
+  [[nodiscard]] bool never_syncs() const {
+    return f_.engine == nullptr || f_.engine->policy().sync == SyncPolicy::kVolatile;
+  }
 
   Result<Entry> lookup(node::Node& parent, const char* name);
   void forget(node::Node& node, std::uint64_t count) { table_.forget(node, count); }
@@ -92,6 +96,10 @@ class FileSystem {
   Status rename(node::Node& from_parent, const char* from, node::Node& to_parent, const char* to,
                 unsigned flags);
 
+  /// The file of the upper that the kernel may read and write without asking; null where there is
+  /// none with the data, or where writing may have to take suid and sgid bits away, by who writes.
+  /// For kReadWrite the file is copied up. EROFS; errors of copy-up.
+  Result<sys::FdPin> open_for_kernel(node::Node& node, sys::Access access);
   Result<std::size_t> read(node::Node& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
   Result<std::size_t> write(const RequestContext& context, node::Node& node, const void* buffer,

@@ -89,6 +89,17 @@ Result<sys::FdPin> FileSystem::open_io(Node& node, sys::Access access) {
   return io_.insert({&node, slot}, std::move(file), sys::FdCache::IfPresent::kKeep);
 }
 
+Result<sys::FdPin> FileSystem::open_for_kernel(Node& node, sys::Access access) {
+  if (access == sys::Access::kReadWrite) {
+    TRY(ensure_upper(node, Want::kData));
+  } else if (!node.in_upper() || node.metacopy.load()) {
+    return sys::FdPin{};
+  }
+  sys::FdPin file = TRY(open_io(node, access));
+  const FileStat stat = TRY(sys::stat_object({file->borrow(), ""}));
+  return (stat.mode & (kSetUid | kSetGid)) == 0 ? std::move(file) : sys::FdPin{};
+}
+
 Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_bytes,
                                      std::int64_t offset) {
   const sys::FdPin file = TRY(open_io(node, sys::Access::kRead));
@@ -153,8 +164,7 @@ Result<std::int64_t> FileSystem::lseek(Node& node, std::int64_t offset, int when
 }
 
 Status FileSystem::fsync(Node& node, SyncKind kind) {
-  if (!node.in_upper() || f_.engine == nullptr ||
-      f_.engine->policy().sync == SyncPolicy::kVolatile) {
+  if (!node.in_upper() || never_syncs()) {
     return {};
   }
   sys::FdPin file;
@@ -167,8 +177,7 @@ Status FileSystem::fsync(Node& node, SyncKind kind) {
 }
 
 Status FileSystem::fsyncdir(Node& node) {
-  if (!node.in_upper() || f_.engine == nullptr ||
-      f_.engine->policy().sync == SyncPolicy::kVolatile) {
+  if (!node.in_upper() || never_syncs()) {
     return {};
   }
   Located located{*this};

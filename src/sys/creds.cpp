@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -34,6 +35,32 @@ void keep_override() {
       (1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH) | (1U << CAP_FSETID);
   data[0].effective |= data[0].permitted & kWanted;
   (void)::syscall(SYS_capset, &header, data);
+}
+
+/// Of the calling thread: returns whether it was effective before.
+bool set_fsetid(bool effective) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  constexpr unsigned kBit = 1U << CAP_FSETID;
+  if (::syscall(SYS_capget, &header, data) != 0) {
+    return false;
+  }
+  const bool was = (data[0].effective & kBit) != 0;
+  if (was != effective) {
+    data[0].effective ^= kBit;
+    (void)::syscall(SYS_capset, &header, data);
+  }
+  return was;
+}
+
+/// user_namespaces(7): only there every id is mapped, to itself.
+bool maps_every_id_to_itself() {
+  std::ifstream map{"/proc/self/uid_map"};
+  std::uint64_t inside = 1;
+  std::uint64_t outside = 1;
+  std::uint64_t count = 0;
+  map >> inside >> outside >> count;
+  return inside == 0 && outside == 0 && count == UINT32_MAX;
 }
 
 }  // namespace
@@ -79,6 +106,14 @@ ScopedOwner::~ScopedOwner() {
   }
 }
 
+ScopedWithoutFsetid::ScopedWithoutFsetid() : had_(set_fsetid(false)) {}
+
+ScopedWithoutFsetid::~ScopedWithoutFsetid() {
+  if (had_) {
+    (void)set_fsetid(true);
+  }
+}
+
 bool process_has_group(pid_t pid, gid_t gid) {
   std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
   std::string word;
@@ -99,6 +134,7 @@ Privileges current_privileges() {
   Privileges privileges;
   privileges.euid = ::geteuid();
   privileges.egid = ::getegid();
+  privileges.initial_namespace = maps_every_id_to_itself();
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (::syscall(SYS_capget, &header, data) == 0) {

@@ -31,6 +31,19 @@ class ScopedOwner {
   bool group_granted_ = true;
 };
 
+/// While alive, what the calling thread does counts as done without CAP_FSETID: a write takes suid
+/// and sgid bits away.
+class ScopedWithoutFsetid {
+ public:
+  ScopedWithoutFsetid();
+  ~ScopedWithoutFsetid();
+  ScopedWithoutFsetid(const ScopedWithoutFsetid&) = delete;
+  ScopedWithoutFsetid& operator=(const ScopedWithoutFsetid&) = delete;
+
+ private:
+  bool had_ = false;
+};
+
 /// Whether `gid` is among the supplementary groups of a process, as /proc/PID/status says; false
 /// when the process is gone.
 bool process_has_group(pid_t pid, gid_t gid);
@@ -39,10 +52,11 @@ bool process_has_group(pid_t pid, gid_t gid);
 struct Privileges {
   uid_t euid = 0;
   gid_t egid = 0;
-  bool chown = false;         ///< CAP_CHOWN: owners can be preserved
-  bool setfcap = false;       ///< CAP_SETFCAP: security.capability can be written
-  bool sys_admin = false;     ///< CAP_SYS_ADMIN in this user namespace
-  bool dac_override = false;  ///< CAP_DAC_OVERRIDE
+  bool chown = false;              ///< CAP_CHOWN: owners can be preserved
+  bool setfcap = false;            ///< CAP_SETFCAP: security.capability can be written
+  bool sys_admin = false;          ///< CAP_SYS_ADMIN in this user namespace
+  bool initial_namespace = false;  ///< this user namespace is the machine's first
+  bool dac_override = false;       ///< CAP_DAC_OVERRIDE
 };
 Privileges current_privileges();
 

@@ -13,6 +13,18 @@
 #include <new>
 
 namespace plyfs::sys {
+namespace {
+
+// From linux/fuse.h of Linux 6.9; Debian 12 has an older one.
+struct BackingMap {
+  std::int32_t fd;
+  std::uint32_t flags;
+  std::uint64_t padding;
+};
+constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
+constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);
+
+}  // namespace
 
 Result<UniqueFd> clone_fuse_device(BorrowedFd device) {
   UniqueFd clone{::open("/dev/fuse", O_RDWR | O_CLOEXEC)};
@@ -34,6 +46,20 @@ Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t si
     return Errno{errno};
   }
   return static_cast<std::size_t>(got);
+}
+
+Result<std::int32_t> lend_backing_file(BorrowedFd device, BorrowedFd file) {
+  const BackingMap map{file.get(), 0, 0};
+  const int number = ::ioctl(device.get(), kBackingOpen, &map);
+  if (number <= 0) {
+    return Errno{number == 0 ? EINVAL : errno};
+  }
+  return number;
+}
+
+void return_backing_file(BorrowedFd device, std::int32_t number) {
+  const auto id = static_cast<std::uint32_t>(number);
+  (void)::ioctl(device.get(), kBackingClose, &id);
 }
 
 long write_message(int device, const iovec* parts, int count) {

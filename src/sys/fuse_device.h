@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "plyfs/result.h"
@@ -15,6 +16,13 @@ namespace plyfs::sys {
 Result<UniqueFd> clone_fuse_device(BorrowedFd device);
 /// One message. ENODEV when unmounted; ENOENT, EINTR and EAGAIN mean: try again.
 Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes);
+/// Names `file` to the kernel, which then reads and writes it for files that are opened with the
+/// number returned (FUSE_DEV_IOC_BACKING_OPEN, Linux 6.9), as who the calling thread is now. The
+/// descriptor may be closed after that. EPERM without CAP_SYS_ADMIN in the initial user namespace;
+/// ELOOP where `file` lies on a filesystem that is stacked itself.
+Result<std::int32_t> lend_backing_file(BorrowedFd device, BorrowedFd file);
+/// Files that are open with it keep it.
+void return_backing_file(BorrowedFd device, std::int32_t number);
 long write_message(int device, const iovec* parts, int count);
 Result<UniqueFd> make_event();
 /// Async-signal-safe.

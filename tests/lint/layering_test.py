@@ -78,7 +78,15 @@ SINGLE_HEADERS = {
         "sys/unique_fd.h",
     },
     # The session loop reads /dev/fuse; each worker has a umask and processors of its own.
-    "fuse": {"sys/creds.h", "sys/fuse_device.h", "sys/fuse_ring.h", "sys/scheduling.h", "sys/unique_fd.h"},
+    "fuse": {
+        "sys/creds.h",
+        "sys/fd_cache.h",  # what ops lends, to be lent to the kernel
+        "sys/fuse_device.h",
+        "sys/fuse_ring.h",
+        "sys/open.h",
+        "sys/scheduling.h",
+        "sys/unique_fd.h",
+    },
 }
 
 SYSTEM_CALL_HOME = ["src/sys/"]
