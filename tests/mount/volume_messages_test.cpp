@@ -1,0 +1,157 @@
+// How many messages the kernel sends for what is done in a served volume, which is what it costs.
+// Decisions D-033 and D-039 say why these.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "volumes.h"
+
+namespace plyfs::tests {
+namespace {
+
+constexpr int kTimes = 200;
+
+using Messages = std::map<std::string, int>;
+
+Messages counted(const Stack& stack) {
+  const Ran ran = run({plyfs_program() + "-dump", stack(), "--json", "stats"});
+  REQUIRE(ran.exit_code == 0);
+  Messages messages;
+  const std::string operation = "\"operation\": \"";
+  const std::string requests = "\"requests\": ";
+  for (std::size_t at = 0; (at = ran.out.find(operation, at)) != std::string::npos;) {
+    at += operation.size();
+    const std::string name = ran.out.substr(at, ran.out.find('"', at) - at);
+    at = ran.out.find(requests, at) + requests.size();
+    messages[name] = std::atoi(ran.out.c_str() + at);
+  }
+  return messages;
+}
+
+/// What `action` costs in messages, and how long it took.
+struct Cost {
+  Messages messages;
+  int ticks = 0;  ///< of the kernel's timer, at most: a millisecond each
+
+  [[nodiscard]] int of(const std::string& kind) const {
+    const auto found = messages.find(kind);
+    return found == messages.end() ? 0 : found->second;
+  }
+  [[nodiscard]] int all() const {
+    int sum = 0;
+    for (const auto& [kind, count] : messages) {
+      sum += count;
+    }
+    return sum;
+  }
+};
+
+template <typename Action>
+Cost cost_of(const Stack& stack, const Action& action) {
+  using std::chrono::steady_clock;
+  action();
+  const Messages before = counted(stack);
+  const auto began = steady_clock::now();
+  for (int i = 0; i < kTimes; ++i) {
+    action();
+  }
+  const auto length = steady_clock::now() - began;
+  Cost cost;
+  cost.ticks = 1 + static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(length).count());
+  // A message is counted after its reply: with the second question all of them are.
+  (void)counted(stack);
+  for (const auto& [kind, count] : counted(stack)) {
+    const auto known = before.find(kind);
+    const int more = count - (known == before.end() ? 0 : known->second);
+    if (more != 0) {
+      cost.messages[kind] = more;
+    }
+  }
+  return cost;
+}
+
+TEST_CASE("a stat in a volume is one message for each name, and one", "[volume][messages]") {
+  on(served_volumes(), [](const System& system) {
+    const HostDirectory host({file("f", "1"), file("a/b/f", "2")});
+    Stack stack = Stack{}.lower({dir("deep/er/v")}).upper();
+    stack.mount(system, volume(host(), "/deep/er/v"));
+    const std::string root = stack("deep/er/v");
+    // What the union has on the way costs nothing. In the volume's root: two, and once in a timer
+    // tick the attributes of the root, by which the kernel decides whether we may search it.
+    const Cost shallow = cost_of(stack, [&] { CHECK(call::stat(root + "/f") == "ok"); });
+    CHECK(shallow.of("lookup") == kTimes);
+    CHECK(shallow.of("getattr") >= kTimes);
+    CHECK(shallow.of("getattr") <= kTimes + shallow.ticks);
+    CHECK(shallow.all() == shallow.of("lookup") + shallow.of("getattr"));
+    // Any directory on the way may be another one by now, so each name is asked for.
+    const Cost deep = cost_of(stack, [&] { CHECK(call::stat(root + "/a/b/f") == "ok"); });
+    CHECK(deep.of("lookup") == 3 * kTimes);
+    CHECK(deep.of("getattr") >= kTimes);
+    CHECK(deep.of("getattr") <= kTimes + deep.ticks);
+    CHECK(deep.all() == deep.of("lookup") + deep.of("getattr"));
+    const Cost directory = cost_of(stack, [&] { CHECK(call::stat(root + "/a") == "ok"); });
+    CHECK(directory.all() <= kTimes + directory.ticks);
+    const Cost absent = cost_of(stack, [&] { CHECK(call::stat(root + "/none") == "ENOENT"); });
+    CHECK(absent.of("lookup") == kTimes);
+    CHECK(absent.all() <= kTimes + absent.ticks);
+    const File inside(root + "/a/b", O_RDONLY | O_DIRECTORY);
+    const Cost relative = cost_of(stack, [&] {
+      struct stat found {};
+      CHECK(outcome(::fstatat(inside.fd(), "f", &found, 0)) == "ok");
+    });
+    CHECK(relative.of("lookup") == kTimes);
+    CHECK(relative.all() <= 2 * kTimes + relative.ticks);
+    const File open(root + "/f", O_RDONLY);
+    const Cost by_descriptor = cost_of(stack, [&] { CHECK(open.stat().st_size == 1); });
+    CHECK(by_descriptor.messages == Messages{{"getattr", kTimes}});
+  });
+}
+
+TEST_CASE("reads and writes in a volume are one message each", "[volume][messages]") {
+  on(served_volumes(), [](const System& system) {
+    const HostDirectory host({file("f", std::string(8192, 'x')), file("log")});
+    Stack stack = Stack{}.lower({dir("v")}).upper();
+    stack.mount(system, volume(host(), "/v"));
+    const File reader(stack("v/f"), O_RDONLY);
+    const Cost cached = cost_of(stack, [&] { CHECK(reader.pread(0, 4096).size() == 4096); });
+    CHECK(cached.messages == Messages{{"getattr", kTimes}});  // whether it changed
+    if (!kernel_is_at_least(6, 6)) {
+      return skip("needs Linux 6.6: files past the page cache that may be mapped");
+    }
+    File writer(stack("v/f"), O_RDWR);
+    const Cost read = cost_of(stack, [&] { CHECK(writer.pread(4000, 4096).size() == 4096); });
+    CHECK(read.messages == Messages{{"read", kTimes}});
+    const std::string odd(5000, 'o');  // crosses a page
+    const Cost written = cost_of(stack, [&] { CHECK(writer.pwrite(odd, 100) == "ok"); });
+    CHECK(written.messages == Messages{{"write", kTimes}});
+    File log(stack("v/log"), O_WRONLY | O_APPEND);
+    const Cost appended = cost_of(stack, [&] { CHECK(log.write(odd) == "ok"); });
+    CHECK(appended.messages == Messages{{"write", kTimes}});
+    // N-41: whole up to 1 MiB from pages of one's own; a page less from anywhere.
+    constexpr std::size_t kMiB = std::size_t{1} << 20U;
+    void* const pages =
+        ::mmap(nullptr, 2 * kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(pages != MAP_FAILED);
+    const char* const bytes = static_cast<const char*>(pages);
+    const auto messages_of = [&](std::string_view data) {
+      return cost_of(stack,
+                     [&] {
+                       CHECK(outcome(::ftruncate(log.fd(), 0)) == "ok");
+                       CHECK(log.write(data) == "ok");
+                     })
+                 .of("write") /
+             kTimes;
+    };
+    CHECK(messages_of({bytes, kMiB}) == 1);
+    CHECK(messages_of({bytes + 1, kMiB - 4096}) == 1);
+    CHECK(messages_of({bytes + 1, kMiB}) == 2);
+    CHECK(outcome(::munmap(pages, 2 * kMiB)) == "ok");
+  });
+}
+
+}  // namespace
+}  // namespace plyfs::tests
