@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr double kEndOfDaemonS = 20;
 constexpr std::size_t kMostLayersOfMount2 = 16;  // its options are one page
-constexpr const char* kOverIoUring = "plyfs-uring";
+constexpr const char* kOverIoUring = "-uring";   // ends the names of such systems
 constexpr const char* kPassthrough = "plyfs-passthrough";
 constexpr const char* kVolumePlace = "/volume";
 
@@ -85,6 +85,8 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("plyfs-root", "plyfs, mounted by root", kPlyfs, plyfs),
       system(kPassthrough, "plyfs with passthrough=on, mounted by root", kPlyfs, plyfs),
       system("plyfs-volume", "a volume in plyfs, mounted by a user", kPlyfsVolume, plyfs),
+      system("plyfs-volume-uring", "a volume in plyfs over io_uring, mounted by a user",
+             kPlyfsVolume, plyfs),
       system("plyfs-volume-root", "a volume in plyfs, mounted by root", kPlyfsVolume, plyfs),
       system("plyfs-volume-bind", "a volume in plyfs as a bind mount in the user's namespace",
              kPlyfsVolume, plyfs),
@@ -97,6 +99,8 @@ std::vector<System> known_systems(const std::string& plyfs) {
              "fuse-overlayfs"),
       system("unionfs-fuse", "unionfs-fuse (cow), mounted by a user", kUnionfsFuse, "unionfs"),
       system("bindfs", "bindfs, mounted by a user", kBindfs, "bindfs"),
+      system("bindfs-live", "bindfs that believes names and attributes for no time", kBindfs,
+             "bindfs"),
       system("mergerfs", "mergerfs of one branch, mounted by root", kMergerfs, "mergerfs"),
   };
   for (System& each : all) {
@@ -106,14 +110,18 @@ std::vector<System> known_systems(const std::string& plyfs) {
     each.in_namespace = each.name == "overlayfs-userns" || each.name == "plyfs-volume-bind";
     if (each.name == kPassthrough) {
       each.options = ",uring=off,passthrough=on";
-    } else if (each.kind == kPlyfs && each.name != kOverIoUring) {
+    } else if ((each.kind == kPlyfs || each.kind == kPlyfsVolume) &&
+               !each.name.ends_with(kOverIoUring)) {
       each.options = ",uring=off";
+    } else if (each.name == "bindfs-live") {
+      each.options = ",attr_timeout=0,entry_timeout=0,negative_timeout=0";
     } else if (each.name == "overlayfs-metacopy") {
       each.options = ",metacopy=on,redirect_dir=on,index=on";
     } else if (each.name == "overlayfs-userns") {
       each.options = ",userxattr";
-    } else if (each.name == "plyfs-volume-bind") {
-      each.options = ",volume_mode=bind";
+    }
+    if (each.name == "plyfs-volume-bind") {
+      each.options += ",volume_mode=bind";
     }
   }
   return all;
@@ -126,7 +134,7 @@ std::string obstacle(const System& system) {
   if (!system.program.empty() && !is_installed(system.program)) {
     return system.program + " is not installed";
   }
-  if (system.name == kOverIoUring) {
+  if (system.name.ends_with(kOverIoUring)) {
     std::ifstream stream{"/sys/module/fuse/parameters/enable_uring"};
     if (stream.get() != 'Y') {
       return "the kernel does not offer FUSE over io_uring";
@@ -252,7 +260,7 @@ Words Mount::command(const std::vector<std::string>& lowers) const {
       return {system_.program, "-o", "cow", base_ + "/upper=RW:" + joined(lowers, "=RO:") + "=RO",
               point_};
     case SystemKind::kBindfs:
-      return {system_.program, "--no-allow-other", source_, point_};
+      return {system_.program, "-o", "no-allow-other" + system_.options, source_, point_};
     case SystemKind::kMergerfs:
       return {system_.program, "-o", "allow_other", source_, point_};
     case SystemKind::kPlain:

@@ -54,6 +54,7 @@ Words of -o:
   noacl  noxattrs  uidmapping=C:H:N  gidmapping=C:H:N  squash_to_root
   squash_to_uid=N  squash_to_gid=N  fsname=NAME  subtype=NAME
   volume=VOLUME  volumes-from=NAME[:ro]  strict-volumes  volume_mode=auto|fuse|bind
+  config=FILE
   allow_other  allow_root  [no]suid  [no]dev  [no]exec  noatime  auto_unmount
 A comma or a colon inside a path is written \, or \: )";
 
@@ -88,18 +89,45 @@ std::string version_line(std::string_view program) {
   return "plyfs version " PLYFS_VERSION "\n";
 }
 
+/// Where the stack's options come from: a file, and what is given beside it.
+struct MountWords {
+  StackWords stack;
+  VolumeWords volumes;
+  std::string config_file;  ///< --config; else the last `config=` of -o counts
+
+  std::optional<Failure> apply(UnknownWords unknown, const Surroundings& surroundings,
+                               CommandLine& line) {
+    for (const std::string& text : stack.option_strings) {
+      if (config_file.empty()) {
+        config_file = config_word(text).value_or("");
+      }
+    }
+    if (!config_file.empty()) {
+      if (auto failure = load_config(config_file, surroundings.directory, line)) {
+        return failure;
+      }
+    }
+    FromFile from_file = take_lists(line.options);
+    auto failure = apply_stack_words(stack, unknown, line);
+    failure = failure ? failure : apply_volume_words(volumes, line.options);
+    return failure ? failure : add_lists(std::move(from_file), line.options);
+  }
+};
+
+CLI::Option* add_config_option(CLI::App& app, MountWords& words) {
+  return app.add_option("--config", words.config_file, "take the options that FILE has (TOML)")
+      ->type_name("FILE");
+}
+
 CommandLine parse_mount(std::span<const char* const> arguments, const Surroundings& surroundings) {
   CommandLine line;
-  StackWords words;
-  VolumeWords volume_words;
-  std::string config_file;
+  MountWords words;
   std::string mountpoint;
   bool foreground = false;
   CLI::App app{"Mount a stack of layers; returns once the mount is usable.", "plyfs mount"};
-  add_stack_options(app, words);
-  add_volume_options(app, volume_words);
-  app.add_option("--config", config_file, "take the options that FILE has (TOML)")
-      ->type_name("FILE");
+  add_stack_options(app, words.stack);
+  add_volume_options(app, words.volumes);
+  add_config_option(app, words);
   app.add_option("--save", line.save, "write the file that repeats this call")->type_name("FILE");
   app.add_flag("-f,--foreground", foreground, "stay in the foreground");
   app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
@@ -108,21 +136,12 @@ CommandLine parse_mount(std::span<const char* const> arguments, const Surroundin
   if (auto settled = run_parser(app, arguments, "plyfs mount")) {
     return *std::move(settled);
   }
-  if (!config_file.empty()) {
-    if (auto failure = load_config(config_file, surroundings.directory, line)) {
-      return fail_with(*std::move(failure));
-    }
+  if (auto failure = words.apply(UnknownWords::kRefuse, surroundings, line)) {
+    return fail_with(*std::move(failure));
   }
-  FromFile from_file = take_lists(line.options);
   line.options.foreground = line.options.foreground || foreground;
   if (!mountpoint.empty()) {
     line.options.mountpoint = mountpoint;
-  }
-  auto failure = apply_stack_words(words, UnknownWords::kRefuse, line);
-  failure = failure ? failure : apply_volume_words(volume_words, line.options);
-  failure = failure ? failure : add_lists(std::move(from_file), line.options);
-  if (failure) {
-    return fail_with(*std::move(failure));
   }
   if (line.options.mountpoint.empty()) {
     return fail_with(usage_failure(
@@ -138,20 +157,26 @@ CommandLine parse_mount(std::span<const char* const> arguments, const Surroundin
 
 CommandLine parse_check(std::span<const char* const> arguments, const Surroundings& surroundings) {
   CommandLine line;
-  StackWords words;
+  MountWords words;
+  std::string mountpoint;
   bool json = false;
   CLI::App app{"Tell what will work on this machine and what will not, with the remedy.",
                "plyfs check"};
-  add_stack_options(app, words);
+  add_stack_options(app, words.stack);
+  add_config_option(app, words);
   app.add_flag("--json", json, "print JSON");
-  app.add_option("MOUNTPOINT", line.options.mountpoint, "checked too when given");
+  app.add_option("MOUNTPOINT", mountpoint, "checked too when given");
   app.footer(
-      "Examples:\n  plyfs check\n  plyfs check --json --lower /layers/base --upper up merged");
+      "Examples:\n  plyfs check\n  plyfs check --json --lower /layers/base --upper up merged\n"
+      "  plyfs check --config web.toml");
   if (auto settled = run_parser(app, arguments, "plyfs check")) {
     return *std::move(settled);
   }
-  if (auto failure = apply_stack_words(words, UnknownWords::kRefuse, line)) {
+  if (auto failure = words.apply(UnknownWords::kRefuse, surroundings, line)) {
     return fail_with(*std::move(failure));
+  }
+  if (!mountpoint.empty()) {
+    line.options.mountpoint = mountpoint;
   }
   finish_options(surroundings, line);
   line.action = Action::kCheck;
@@ -197,13 +222,13 @@ CommandLine parse_umount_helper(std::span<const char* const> arguments) {
 CommandLine parse_compatible(std::string_view program, std::span<const char* const> arguments,
                              const Surroundings& surroundings) {
   CommandLine line;
-  StackWords words;
+  MountWords words;
   std::vector<std::string> positionals;
   std::string ignored_type;
   bool foreground = false;
   bool version = false;
   CLI::App app{"Mount a stack of layers.", "plyfs"};
-  add_repeated(app, "-o", words.option_strings, "mount options")->type_name("OPTS");
+  add_repeated(app, "-o", words.stack.option_strings, "mount options")->type_name("OPTS");
   app.add_flag("-f,--foreground", foreground, "stay in the foreground");
   app.add_flag("-d,--debug", line.options.debug, "log every request on stderr (implies -f)");
   app.add_flag("-V,--version", version, "print the version");
@@ -226,10 +251,12 @@ CommandLine parse_compatible(std::string_view program, std::span<const char* con
     line.options.subtype = kOverlayName;
     line.options.whiteout = surroundings.compatible_whiteout;
   }
-  if (auto failure = apply_stack_words(words, UnknownWords::kWarn, line)) {
+  if (auto failure = words.apply(UnknownWords::kWarn, surroundings, line)) {
     return fail_with(*std::move(failure));
   }
-  line.options.mountpoint = positionals.empty() ? std::string{} : positionals.back();
+  if (!positionals.empty()) {
+    line.options.mountpoint = positionals.back();
+  }
   // mount(8) hands its own -f, "pretend", to its helpers.
   const bool helper = program.starts_with("mount.");
   line.options.foreground = foreground && !helper;

@@ -30,7 +30,7 @@ constexpr std::string_view kKnownKeys =
 // Words that have a key of their own, where relative paths are understood.
 constexpr auto kOwnKeys =
     std::to_array<std::string_view>({"lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir",
-                                     "volume", "volumes-from", "strict-volumes"});
+                                     "volume", "volumes-from", "strict-volumes", "config"});
 
 // Words for which "false" is a value, not only the absence of the word.
 constexpr auto kToggles =
@@ -191,8 +191,9 @@ class File {
 
   MaybeFailure take_option(const std::string& word, const toml::node& node) {
     if (std::ranges::find(kOwnKeys, word) != kOwnKeys.end()) {
-      return bad(node,
-                 "'" + word + "' has a key of its own in this file; " + std::string{kKnownKeys});
+      return bad(node, word == "config" ? "a configuration file names no other"
+                                        : "'" + word + "' has a key of its own in this file; " +
+                                              std::string{kKnownKeys});
     }
     if (word.find_first_of("=,\\\"") != std::string::npos || word.empty()) {
       return bad(node, "'" + shown(word) + "' is no word of -o");

@@ -353,7 +353,16 @@ MaybeFailure on_volume_mode(const Word& word, Target& target) {
   return std::nullopt;
 }
 
-constexpr std::array<std::pair<std::string_view, Handler>, 41> kHandlers{{
+constexpr std::string_view kConfigWord = "config=";
+
+/// Who calls has read the file already.
+MaybeFailure on_config(const Word& word, Target&) {
+  return word.value.value_or("").empty() ? bad_value(word, "give the path of a file")
+                                         : std::nullopt;
+}
+
+constexpr std::array<std::pair<std::string_view, Handler>, 42> kHandlers{{
+    {"config", on_config},
     {"lowerdir", on_lowerdir},
     {"lowerdir+", on_lowerdir_append},
     {"datadir+", on_datadir_append},
@@ -427,6 +436,16 @@ MaybeFailure apply_word(std::string_view text, Target& target) {
 }
 
 }  // namespace
+
+std::optional<std::string> config_word(std::string_view text) {
+  std::optional<std::string> file;
+  for (const std::string& word : split_words(text)) {
+    if (word.starts_with(kConfigWord) && word.size() > kConfigWord.size()) {
+      file = unescape(std::string_view{word}.substr(kConfigWord.size()));
+    }
+  }
+  return file;
+}
 
 std::optional<Failure> parse_options(std::string_view text, UnknownWords unknown,
                                      MountOptions& options, Warnings& warnings) {

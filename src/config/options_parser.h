@@ -26,6 +26,10 @@ enum class Caller : unsigned char { kOrdinary, kRoot };
 
 using Warnings = std::vector<std::string>;
 
+/// The file that the last `config=FILE` of an `-o` string names. It is to be read before the words
+/// are applied (load_config()); parse_options() passes the word over.
+std::optional<std::string> config_word(std::string_view text);
+
 /// Applies the words of one `-o` string on top of `options`. Later words win; `lowerdir=` replaces
 /// the layers named so far, `lowerdir+=` and `datadir+=` append one.
 /// Accepts any bytes and never throws on them. After a Failure (exit code 1) `options` holds the

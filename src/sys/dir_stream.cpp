@@ -72,6 +72,13 @@ Status read_directory(BorrowedFd directory, const std::function<Visit(const RawE
   }
 }
 
+Status begin_reading(BorrowedFd directory) {
+  constexpr std::size_t kLongestEntry = 1024;
+  alignas(Dirent64) char buffer[kLongestEntry];
+  const long got = ::syscall(SYS_getdents64, directory.get(), buffer, sizeof buffer);
+  return got < 0 ? Status{Errno{errno}} : Status{};
+}
+
 Status read_directory_from(BorrowedFd directory, std::int64_t offset, std::size_t piece_bytes,
                            const std::function<Visit(const RawEntry&)>& visit) {
   if (::lseek(directory.get(), offset, SEEK_SET) < 0) {

@@ -22,8 +22,14 @@ struct RawEntry {
 
 enum class Visit : unsigned char { kContinue, kStop };
 
-/// Visits every entry of `directory` (opened for listing), from the start.
+/// Visits every entry of `directory` (opened for listing, not read before): it goes on where the
+/// descriptor is.
 Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit);
+
+/// Reads a little from the start, to be done before a new descriptor is used at another offset.
+/// FUSE servers on libfuse's high-level interface collect a directory at its first read, and sshfs
+/// (3.7) aborts if that is elsewhere.
+Status begin_reading(BorrowedFd directory);
 
 /// Visits the entries from `offset` on (0, or some entry's `next`), "." and ".." too, in pieces of
 /// about `piece_bytes`. Offsets belong to the directory, not to the descriptor. Moves its position.

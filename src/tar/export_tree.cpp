@@ -196,7 +196,10 @@ class Exporter {
 
 std::uint64_t content_bytes(sys::BorrowedFd root) {
   std::uint64_t bytes = 0;
-  const auto names = sorted_names(root);
+  // Not by `root`, which is to be read from its start afterwards.
+  const auto listed = sys::open_listing({root, "."});
+  const auto names =
+      listed ? sorted_names(listed->borrow()) : Result<std::vector<std::string>>{listed.error()};
   if (!names) {
     return bytes;
   }
@@ -208,7 +211,7 @@ std::uint64_t content_bytes(sys::BorrowedFd root) {
     if (stat->is_regular()) {
       bytes += static_cast<std::uint64_t>(std::min(stat->size_bytes, stat->blocks_512 * 512));
     } else if (stat->is_directory()) {
-      if (const auto below = sys::open_listing({root, name.c_str()})) {
+      if (const auto below = sys::open_handle({root, name.c_str()})) {
         bytes += content_bytes(below->borrow());
       }
     }

@@ -12,7 +12,7 @@
 namespace plyfs::volume {
 namespace {
 
-constexpr std::size_t kListingPiece = 8192;
+constexpr std::size_t kListingPiece = 32768;  // what the kernel asks for at once
 
 }  // namespace
 
@@ -141,18 +141,34 @@ Status VolumeTree::readdir(VolumeNode& directory, std::uint64_t offset, Plus /*p
     }
     return {};
   }
-  const sys::UniqueFd listed = TRY(listing(directory));
+  sys::UniqueFd listed = listings_.take(directory, offset);
+  if (!listed.valid()) {
+    listed = TRY(listing(directory));
+    if (offset != 0) {
+      TRY(sys::begin_reading(listed.borrow()));
+    }
+  }
   const std::uint64_t above = volumes_[directory.volume()].parent_ino;
   const bool root = !nodes_.whereabouts(directory).parent;
-  return sys::read_directory_from(
-      listed.borrow(), static_cast<std::int64_t>(offset), kListingPiece,
-      [&](const sys::RawEntry& entry) {
-        const bool climbs = root && std::string_view{entry.name} == "..";
-        const std::uint64_t ino = climbs ? above : shown_ino(directory.key().dev, entry.ino);
-        return sink.add(entry.name, ino, entry.type, static_cast<std::uint64_t>(entry.next))
-                   ? sys::Visit::kContinue
-                   : sys::Visit::kStop;
-      });
+  const dev_t dev = directory.key().dev;
+  const std::uint64_t device = device_index(dev);
+  std::uint64_t reached = offset;
+  TRY(sys::read_directory_from(listed.borrow(), static_cast<std::int64_t>(offset), kListingPiece,
+                               [&](const sys::RawEntry& entry) {
+                                 const bool climbs = root && std::string_view{entry.name} == "..";
+                                 const std::uint64_t ino =
+                                     climbs ? above : composed_ino(device, dev, entry.ino);
+                                 const auto next = static_cast<std::uint64_t>(entry.next);
+                                 if (!sink.add(entry.name, ino, entry.type, next)) {
+                                   return sys::Visit::kStop;
+                                 }
+                                 reached = next;
+                                 return sys::Visit::kContinue;
+                               }));
+  if (reached != offset) {
+    listings_.keep(directory, reached, std::move(listed));
+  }
+  return {};
 }
 
 }  // namespace plyfs::volume

@@ -33,6 +33,9 @@ void VolumeTree::release(VolumeNode& node) {
   for (const Slot slot : {kHandle, kRead, kWrite}) {
     (void)fds_.erase({&node, slot});
   }
+  if (node.is_directory()) {
+    listings_.drop(node);
+  }
 }
 
 Result<VolumeNode*> VolumeTree::add(Source source) {
@@ -67,7 +70,7 @@ void VolumeTree::set_parent_ino(VolumeNode& root, std::uint64_t ino) {
   }
 }
 
-std::uint64_t VolumeTree::shown_ino(dev_t dev, ino_t ino) {
+std::uint64_t VolumeTree::device_index(dev_t dev) {
   std::uint64_t index = 0;
   {
     const SharedLock lock{devices_mu_};
@@ -85,6 +88,10 @@ std::uint64_t VolumeTree::shown_ino(dev_t dev, ino_t ino) {
       devices_.push_back(dev);
     }
   }
+  return index;
+}
+
+std::uint64_t VolumeTree::composed_ino(std::uint64_t index, dev_t dev, ino_t ino) {
   if (index >= kMaxDevices || ino >> kDeviceShift != 0) {
     return hash_pair(dev, ino) | kVolumeBit | kHashedBit;
   }

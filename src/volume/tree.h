@@ -11,6 +11,7 @@
 #include "base/request.h"
 #include "sys/creds.h"
 #include "sys/open.h"
+#include "volume/open_listings.h"
 #include "volume/volume_nodes.h"
 
 namespace plyfs::volume {
@@ -160,7 +161,11 @@ class VolumeTree {
   Result<sys::FdPin> reopen(VolumeNode& node);
   static std::uint64_t stamp_of(sys::BorrowedFd object, const FileStat& stat);
   FileStat view(const FileStat& disk);
-  std::uint64_t shown_ino(dev_t dev, ino_t ino);
+  std::uint64_t device_index(dev_t dev);
+  static std::uint64_t composed_ino(std::uint64_t device_index, dev_t dev, ino_t ino);
+  std::uint64_t shown_ino(dev_t dev, ino_t ino) {
+    return composed_ino(device_index(dev), dev, ino);
+  }
   [[nodiscard]] const CoveredPlace* covered(VolumeNode& parent, const char* name) const;
   Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object, Slot slot);
   Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
@@ -188,6 +193,7 @@ class VolumeTree {
   std::vector<VolumeNodeRef> kept_;
   VolumeNodes nodes_;
   sys::FdCache fds_;
+  OpenListings listings_;
   SharedMutex devices_mu_;
   std::vector<dev_t> devices_ GUARDED_BY(devices_mu_);
 };

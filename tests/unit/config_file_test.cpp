@@ -164,6 +164,35 @@ TEST_CASE("the command line adds to a file and has the last word", "[config][fil
   CHECK(command({"plyfs", "mount", "--lower", "a", "--save", "x", "m"}).save == "/here/x");
 }
 
+TEST_CASE("a file may be named in fstab, and be checked", "[config][file][cli]") {
+  const test::Workspace space;
+  const std::string path = space.path("we,b.toml");
+  std::ofstream(path) << "mountpoint = 'm'\nname = 'web'\nlower = ['base']\nupper = 'up'\n"
+                         "volumes = ['logs:/log']\n[options]\nthreads = 2\n";
+  const std::string at = space.path();
+  const std::string word = "rw,nofail,config=" + at + "/we\\,b.toml,metacopy=off";
+  // As mount(8) calls: SOURCE MOUNTPOINT -o ...
+  const CommandLine fstab = command({"mount.fuse.plyfs", "web", "/merged", "-o", word.c_str()});
+  REQUIRE(fstab.action == Action::kMount);
+  CHECK(describe(fstab.options) == "lower(" + at + "/base) upper(" + at + "/up) work(" + at +
+                                       "/up.work) metacopy=0 threads=2");
+  CHECK(describe_volumes(fstab.options) == "named logs to /log");
+  CHECK(fstab.options.name == "web");
+  CHECK(fstab.options.mountpoint == "/merged");
+  CHECK(fstab.warnings.empty());
+  CHECK(command({"plyfs", "mount", "-o", word.c_str()}).options.mountpoint == at + "/m");
+  for (const char* const option : {"--config", "-o"}) {
+    const std::string file = option[1] == 'o' ? word : path;
+    const CommandLine check = command({"plyfs", "check", option, file.c_str(), "--lower", "patch"});
+    REQUIRE(check.action == Action::kCheck);
+    CHECK(check.options.lowers.size() == 2);
+    CHECK(check.options.mountpoint == at + "/m");
+  }
+  CHECK(command({"mount.fuse.plyfs", "web", "/m", "-o", "config=/none.toml"}).failure.exit_code ==
+        2);
+  CHECK(command({"plyfs", "mount", "-o", "config=", "m"}).action == Action::kFail);
+}
+
 TEST_CASE("what is saved comes back the same", "[config][file]") {
   const CommandLine first = command(
       {"plyfs",

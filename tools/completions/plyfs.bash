@@ -46,7 +46,7 @@ _plyfs() {
     inspect | rm) words+=" -v $(plyfs ls -q 2>/dev/null)" ;;
     mount) words+=' -o --lower --upper --work -v --volume --volumes-from --name --strict-volumes --config --save -f -d' ;;
     umount) words+=" --lazy $(_plyfs_mounts)" ;;
-    check) words+=' -o --lower --upper --work --json' ;;
+    check) words+=' -o --lower --upper --work --config --json' ;;
     diff) words+=" -o --lower --upper --work --all --json $(_plyfs_mounts)" ;;
     commit) words+=" -o --lower --upper --work --format --progress --json $(_plyfs_mounts)" ;;
     flatten) words+=" -o --lower --upper --work --progress --json $(_plyfs_mounts)" ;;

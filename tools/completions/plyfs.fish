@@ -6,7 +6,7 @@ complete -c plyfs -n '__fish_seen_subcommand_from inspect rm' -a '(plyfs ls -q 2
 complete -c plyfs -l lower -r -d 'a read-only layer'
 complete -c plyfs -l upper -r -d 'the writable layer'
 complete -c plyfs -l work -r -d 'its work directory'
-complete -c plyfs -n '__fish_seen_subcommand_from mount' -l config -r -d 'options from a file'
+complete -c plyfs -n '__fish_seen_subcommand_from mount check' -l config -r -d 'options from a file'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -l save -r -d 'options to a file'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -s v -r -d 'a volume'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -l volumes-from -x -d 'volumes of another mount'

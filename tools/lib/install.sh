@@ -14,7 +14,7 @@ readonly build_packages=(
 readonly check_packages=(
   clang libclang-rt-dev clang-tidy clang-format llvm python3
   catch2 libbenchmark-dev
-  acl umoci skopeo scdoc man-db zstd uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
+  acl sshfs openssh-sftp-server umoci skopeo scdoc man-db zstd uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
 )
 
 # What tools/bench compares plyfs with, and what its workloads and its chart need.
