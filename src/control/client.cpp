@@ -19,10 +19,14 @@ struct Found {
   int pid = 0;
 };
 
-/// Sockets in our directories whose names begin with `prefix`, the newest process first.
+/// Sockets in directories of ours whose names begin with `prefix`, the newest process first.
 std::vector<Found> sockets(const std::string& prefix) {
   std::vector<Found> found;
   for (const std::string& directory : socket_directories()) {
+    // Whoever made it before us could answer for our mounts, and name layers as he likes.
+    if (!sys::check_private_directory(directory)) {
+      continue;
+    }
     for (const std::string& name : sys::names_in(directory)) {
       const auto pid = pid_of_socket(name);
       if (pid && name.starts_with(prefix)) {

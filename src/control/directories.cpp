@@ -17,14 +17,15 @@ constexpr const char* kSuffix = ".sock";
 
 std::vector<std::string> socket_directories() {
   std::vector<std::string> directories;
-  const uid_t uid = sys::effective_uid();
   const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (uid == 0) {
+  if (sys::effective_uid() == 0) {
     directories.emplace_back("/run/plyfs");
-  } else if (runtime != nullptr && *runtime == '/') {
+  }
+  // Root of a user namespace may not write to /run: it meets its own user outside.
+  if (runtime != nullptr && *runtime == '/') {
     directories.push_back(std::string{runtime} + "/plyfs");
   }
-  directories.push_back("/tmp/plyfs-" + std::to_string(uid));
+  directories.push_back("/tmp/plyfs-" + std::to_string(sys::outside_uid()));
   return directories;
 }
 

@@ -63,6 +63,10 @@ Status make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return Errno{errno};
   }
+  return check_private_directory(path);
+}
+
+Status check_private_directory(const std::string& path) {
   struct ::stat found {};
   if (::lstat(path.c_str(), &found) != 0) {
     return Errno{errno};

@@ -12,8 +12,10 @@
 
 namespace plyfs::sys {
 
-/// Makes `path` (0700) unless it is there, and checks that it is a directory of our own that nobody
-/// else can enter; links are not followed. EPERM when it is not.
+/// Whether `path` is a directory of our own that nobody else can enter; links are not followed.
+/// EPERM when it is not. In a directory with the sticky bit (/tmp) that stays so.
+Status check_private_directory(const std::string& path);
+/// Makes `path` (0700) unless it is there, and checks it so.
 Status make_private_directory(const std::string& path);
 
 /// Listens at `path` (mode 0600). EADDRINUSE when something is there; ENAMETOOLONG over 107 bytes.

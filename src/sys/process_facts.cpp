@@ -23,6 +23,22 @@ std::uint64_t microseconds(const timeval& time) {
 
 pid_t process_id() { return ::getpid(); }
 uid_t effective_uid() { return ::geteuid(); }
+
+uid_t outside_uid() {
+  const uid_t uid = ::geteuid();
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> map{std::fopen("/proc/self/uid_map", "re"),
+                                                            std::fclose};
+  unsigned inside = 0;
+  unsigned outside = 0;
+  unsigned count = 0;
+  while (map && std::fscanf(map.get(), "%u %u %u", &inside, &outside, &count) == 3) {
+    if (uid >= inside && uid - inside < count) {
+      return outside + (uid - inside);
+    }
+  }
+  return uid;
+}
+
 bool process_exists(pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; }
 
 ProcessFacts process_facts() {

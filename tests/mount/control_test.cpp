@@ -1,4 +1,7 @@
 // The control channel of a live mount, as plyfs-dump uses it.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -112,6 +115,78 @@ TEST_CASE("other users cannot reach the channel", "[control]") {
     const std::string path = socket_of(stack.daemon());
     CHECK(as_user(12345, 12345, [&] { return talk(path, "{\"request\":\"describe\"}\n"); }) ==
           "Permission denied");
+    // As root of a user namespace of their own they are nobody else.
+    CHECK(as_user(12345, 12345, [&] {
+            (void)::prctl(PR_SET_DUMPABLE, 1);  // to be owner of its own /proc/self
+            if (::unshare(CLONE_NEWUSER) != 0) {
+              return std::string{"Permission denied"};  // no such namespaces here
+            }
+            const int map = ::open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+            (void)!::write(map, "0 12345 1", 9);
+            (void)::close(map);
+            return ::geteuid() == 0 ? talk(path, "{\"request\":\"describe\"}\n") : "not root there";
+          }) == "Permission denied");
+  });
+}
+
+TEST_CASE("a directory of sockets that another user made is never asked", "[control]") {
+  const Watchdog watchdog(60);
+  if (!is_root()) {
+    return skip("needs root to be two other users");
+  }
+  constexpr uid_t kVictim = 54321;
+  const std::string directory = "/tmp/plyfs-" + std::to_string(kVictim);
+  const std::string path = directory + "/0000000000000000-1.sock";
+  std::filesystem::remove_all(directory);
+  REQUIRE(::mkdir(directory.c_str(), 0777) == 0);
+  REQUIRE(::chmod(directory.c_str(), 0777) == 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  const int trap = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  REQUIRE(::bind(trap, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(trap, 8) == 0);
+  REQUIRE(::chmod(path.c_str(), 0666) == 0);
+  const auto ask = [&] {
+    return as_user(kVictim, kVictim, [&] {
+      (void)::unsetenv("XDG_RUNTIME_DIR");
+      return dump({"anything", "stats"}).err;
+    });
+  };
+  // Somebody else's; then our own, but open to others.
+  for (const uid_t owner : {uid_t{54322}, kVictim}) {
+    REQUIRE(::chown(directory.c_str(), owner, owner) == 0);
+    CHECK(contains(ask(), "no live mount of yours answers"));
+    CHECK(::accept4(trap, nullptr, nullptr, SOCK_CLOEXEC) == -1);
+  }
+  // The trap works: in a private directory of the user's own it is asked.
+  REQUIRE(::chmod(directory.c_str(), 0700) == 0);
+  (void)::close(trap);
+  CHECK(contains(ask(), "no live mount of yours answers"));
+  CHECK_FALSE(std::filesystem::exists(path));  // nobody listens there any more
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("root of a user namespace has the channel, and its user outside finds it", "[control]") {
+  on(plyfs_only(), [](const System& system) {
+    if (is_root() || run({"unshare", "-Urm", "true"}).exit_code != 0) {
+      return skip("needs a user without privileges, and user namespaces");
+    }
+    Stack stack = Stack{}.lower({file("d/f", "1")}).upper();
+    stack.build(system);
+    const std::string mountpoint = stack.mountpoint();
+    const std::string asked = plyfs_program() + "-dump " + mountpoint + " which d/f";
+    // The daemon lives in the namespace; the command outside is the caller's own.
+    const Ran ran = run({"sh", "-c",
+                         "mkfifo go; unshare -Urm sh -c '" + plyfs_program() + " mount -o " +
+                             stack.layer_options() + " " + mountpoint + " && " + asked +
+                             " && echo up >go && cat go >/dev/null; umount " + mountpoint +
+                             "' & cat go >/dev/null; " + asked + "; echo end >go; wait"},
+                        stack.directory());
+    CHECK(ran.err == "");
+    const std::string seen = "/d/f: file, seen in layer 1\n";
+    CHECK(contains(ran.out, seen));
+    CHECK(ran.out.find(seen) != ran.out.rfind(seen));
   });
 }
 
@@ -127,7 +202,7 @@ TEST_CASE("the counters of a live mount count", "[control]") {
     CHECK(contains(json.out, "\"files\": 1"));
     CHECK(contains(json.out, "\"directories\": 1"));
     const Ran text = dump({stack(), "stats"});
-    CHECK(contains(text.out, "copied up              1 files"));
+    CHECK(contains(text.out, "copied up              1 file, 0 metadata only"));
     CHECK(contains(text.out, "OPERATION"));
     // Latencies as a histogram: of the lookups all, in buckets that are twice as wide each.
     CHECK(contains(text.out, "\nOF 100 TOOK LESS THAN  "));
