@@ -28,7 +28,7 @@ Examples:
   plyfs-dump merged --json which /bin/sh | jq .paths[0].versions
   plyfs-dump merged snapshot > before; ...; plyfs-dump merged snapshot > after
   plyfs-dump compare before after
-  plyfs-dump merged verify --repair
+  plyfs-dump --upper up --lower base verify --repair
 
 Exit codes: 0 done, 1 wrong usage, 2 system error; verify: as fsck(8).)";
 
@@ -70,11 +70,11 @@ Failure path_failure(const std::string& path, Errno error) {
 /// Directories that could not be read are told, and are not taken for empty ones.
 int finish_walk(const dump::WalkResult& result) {
   const int code = finish_out(kDumpProgram, 0);
-  if (code == 0 && result.unreadable > 0) {
-    return dump_failed({"some directories could not be read: " + std::to_string(result.unreadable) +
-                            " of them: " + Errno{EACCES}.message() +
-                            "; run as root, or as the owner of the layers",
-                        config::kExitSystem});
+  if (code == 0 && result.unreadable.directories > 0) {
+    return dump_failed(
+        {"some directories could not be read: " + dump::unreadable_text(result.unreadable) +
+             "; run as root, or as the owner of the layers",
+         config::kExitSystem});
   }
   return code;
 }
@@ -84,11 +84,14 @@ int which(const DumpArguments& arguments, const dump::OpenStack& stack) {
   dump::Json json = dump::header(stack, "which");
   json["paths"] = dump::Json::array();
   std::string text = dump::layers_legend(stack, style);
+  int code = 0;
   for (const std::string& path : arguments.paths) {
     auto target = dump::find_path(stack, path);
     if (!target) {
       return dump_failed(path_failure(path, target.error()));
     }
+    // What is told is that nobody can look it up, in a mount either.
+    code = target->answer.error ? config::kExitSystem : code;
     if (arguments.json) {
       json["paths"].push_back(dump::answer_json(stack, target->answer, style));
     } else {
@@ -96,7 +99,7 @@ int which(const DumpArguments& arguments, const dump::OpenStack& stack) {
     }
   }
   (void)write_out(arguments.json ? json.dump(2) + '\n' : text);
-  return finish_out(kDumpProgram, 0);
+  return finish_out(kDumpProgram, code);
 }
 
 int tree(const DumpArguments& arguments, const dump::OpenStack& stack) {
@@ -227,6 +230,11 @@ int run_dump(std::span<const char* const> words) {
     return compare(arguments);
   }
   if (chosen == nullptr) {
+    if (arguments.stack.target.empty() || arguments.stack.has_layers()) {
+      return dump_failed(
+          config::usage_failure({"no mount given", "STACK", Errno{EINVAL},
+                                 "name a mount point, or the name of a live mount"}));
+    }
     return run_stats({arguments.stack.target, arguments.json, arguments.watch, arguments.interval_s,
                       style_of(arguments)});
   }

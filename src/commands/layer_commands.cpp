@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -17,6 +18,7 @@
 #include "image/directory_writer.h"
 #include "image/replace_directory.h"
 #include "image/tar_writer.h"
+#include "image/target_check.h"
 #include "sys/creds.h"
 #include "tar/tar_output.h"
 
@@ -31,6 +33,7 @@ struct Arguments {
   std::string command;
   StackWords stack;
   std::vector<std::string> positionals;
+  std::string layer;  ///< convert's
   std::string target;
   std::string format;
   std::string progress = "auto";
@@ -65,12 +68,38 @@ const char* remedy_of(Errno error) {
   }
 }
 
+const char* remedy_of_target(Errno error) {
+  switch (error.value()) {
+    case ENOENT:
+    case ENOTDIR:
+      return "create the directory that is to hold it, or correct the path";
+    case EINVAL:
+      return "name a new directory, or a .tar, .tar.gz or .tar.zst";
+    default:
+      return remedy_of(error);
+  }
+}
+
 image::LayerFormat format_of(const std::string& word) {
   if (word == "aufs") {
     return image::LayerFormat::kAufs;
   }
   const bool trusted = word.empty() ? sys::current_privileges().sys_admin : word == "overlay";
   return trusted ? image::LayerFormat::kOverlay : image::LayerFormat::kUserXattr;
+}
+
+/// Nothing when the target may be written; else the exit code, after a complaint.
+std::optional<int> refuse_target(const std::string& target, const dump::OpenStack& stack,
+                                 image::Reads reads) {
+  const auto inside = image::lies_in_stack(target, stack, reads);
+  if (!inside) {
+    return fail("cannot write target", target, inside.error(), remedy_of_target(inside.error()));
+  }
+  if (*inside) {
+    return fail("cannot write target", target, Errno{EINVAL},
+                "it lies in what is read, and would hold itself: choose a place outside");
+  }
+  return std::nullopt;
 }
 
 Result<std::unique_ptr<image::TreeWriter>> make_writer(const Arguments& arguments) {
@@ -109,6 +138,21 @@ int report(const Arguments& arguments, const image::Written& written) {
   return finish_out(kProgram, 0);
 }
 
+std::pair<const char*, dump::Colour> letter_of(image::Change change) {
+  switch (change) {
+    case image::Change::kAdded:
+      return {"A", dump::Colour::kGreen};
+    case image::Change::kDeleted:
+      return {"D", dump::Colour::kRed};
+    case image::Change::kSame:
+      return {"S", dump::Colour::kDim};
+    case image::Change::kChanged:
+    case image::Change::kOpaque:
+      return {"C", dump::Colour::kYellow};
+  }
+  return {"C", dump::Colour::kYellow};
+}
+
 int diff(const Arguments& arguments, const dump::OpenStack& stack) {
   Failure failure;
   const auto changes = image::Changes::open(stack, failure);
@@ -118,25 +162,24 @@ int diff(const Arguments& arguments, const dump::OpenStack& stack) {
                : fail(failure);
   }
   Json list = Json::array();
+  dump::PrintStyle style;
+  style.colour = !arguments.json && may_colour();
   const image::Visit visit = [&](const image::Difference& difference) -> Status {
     const bool hidden = difference.change == image::Change::kSame && !arguments.all;
-    if (difference.path.empty() || hidden || difference.change == image::Change::kOpaque) {
+    if (difference.path.empty() || hidden) {
       return {};
     }
-    const char* letter = difference.change == image::Change::kAdded     ? "A"
-                         : difference.change == image::Change::kDeleted ? "D"
-                         : difference.change == image::Change::kSame    ? "S"
-                                                                        : "C";
+    const auto [letter, colour] = letter_of(difference.change);
     const std::string path = '/' + escaped(difference.path);
     if (arguments.json) {
       list.push_back({{"change", letter}, {"path", path}});
-    } else if (!write_out(std::string{letter} + ' ' + path + '\n')) {
+    } else if (!write_out(dump::coloured(style, colour, letter + (' ' + path)) + '\n')) {
       return Errno{EPIPE};
     }
     return {};
   };
   std::string at;
-  const Status compared = (*changes)->compare(visit, at);
+  const Status compared = (*changes)->compare(image::Replaced::kByName, visit, at);
   if (!compared && !(compared.error() == EPIPE)) {
     (void)finish_out(kProgram, 0);
     return fail("cannot compare", '/' + at, compared.error(), remedy_of(compared.error()));
@@ -167,9 +210,14 @@ int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
     }
     view = *std::move(opened);
   }
+  if (const auto refused = refuse_target(
+          arguments.target, stack, commit ? image::Reads::kUpper : image::Reads::kAllLayers)) {
+    return *refused;
+  }
   auto writer = make_writer(arguments);
   if (!writer) {
-    return fail("cannot write target", arguments.target, writer.error(), remedy_of(writer.error()));
+    return fail("cannot write target", arguments.target, writer.error(),
+                remedy_of_target(writer.error()));
   }
   std::string at;
   Status written;
@@ -190,20 +238,27 @@ int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
 
 int convert(Arguments arguments) {
   MountOptions options;
-  options.lowers.push_back({arguments.positionals.front(), false});
-  const bool in_place = arguments.positionals.size() < 2;
-  arguments.target =
-      in_place ? arguments.positionals.front() + ".plyfs-converted" : arguments.positionals[1];
+  options.lowers.push_back({arguments.layer, false});
+  const bool in_place = arguments.target.empty();
+  if (in_place) {
+    while (arguments.layer.size() > 1 && arguments.layer.ends_with('/')) {
+      arguments.layer.pop_back();  // what is written goes beside it, not into it
+    }
+    arguments.target = arguments.layer + ".plyfs-converted";
+  }
   Failure failure;
   const auto stack = dump::OpenStack::open(options, failure);
   if (!stack) {
     return fail(failure);
   }
+  if (const auto refused = refuse_target(arguments.target, *stack, image::Reads::kAllLayers)) {
+    return *refused;
+  }
   const auto view = image::View::open(*stack);
   auto writer = image::make_directory_writer(arguments.target, format_of(arguments.format));
   if (!view || !writer) {
     const Errno error = view ? writer.error() : view.error();
-    return fail("cannot write target", arguments.target, error, remedy_of(error));
+    return fail("cannot write target", arguments.target, error, remedy_of_target(error));
   }
   std::string at;
   Status written;
@@ -216,8 +271,8 @@ int convert(Arguments arguments) {
   }
   if (written && in_place) {
     at = "";
-    written = image::replace_directory(arguments.positionals.front(), arguments.target);
-    arguments.target = arguments.positionals.front();
+    written = image::replace_directory(arguments.layer, arguments.target);
+    arguments.target = arguments.layer;
   }
   if (!written) {
     return fail("cannot convert", at.empty() ? arguments.target : '/' + at, written.error(),
@@ -239,10 +294,9 @@ void add_writer_options(CLI::App& app, Arguments& arguments) {
 void set_up(CLI::App& app, Arguments& arguments) {
   const auto& command = arguments.command;
   if (command == "convert") {
-    app.add_option("LAYER", arguments.positionals, "a layer's directory, and where to write it")
-        ->required()
-        ->expected(1, 2)
-        ->type_name("LAYER [TARGET]");
+    app.add_option("LAYER", arguments.layer, "a layer's directory")->required()->type_name("DIR");
+    app.add_option("TARGET", arguments.target, "where to write it (default: in its place)")
+        ->type_name("DIR");
     app.add_option("--to", arguments.format,
                    "overlay (trusted.*), userxattr (user.*) or aufs (.wh.)")
         ->check(CLI::IsMember({"overlay", "userxattr", "aufs"}))

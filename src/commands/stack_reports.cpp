@@ -59,6 +59,18 @@ Result<CopyUp> classify(const image::Changes& changes, const image::Difference& 
   return CopyUp{"content", bytes};
 }
 
+dump::Colour colour_of(dump::Weight weight) {
+  switch (weight) {
+    case dump::Weight::kRemark:
+      return dump::Colour::kDim;
+    case dump::Weight::kRepairable:
+      return dump::Colour::kYellow;
+    case dump::Weight::kError:
+      return dump::Colour::kRed;
+  }
+  return dump::Colour::kRed;
+}
+
 }  // namespace
 
 int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack) {
@@ -73,6 +85,8 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
     return report_failed("cannot read the layers", "/", report.error(), "check their permissions");
   }
   const bool content = !arguments.no_content;
+  const std::uint64_t unreadable = report->unreadable_files + report->walked.unreadable.directories;
+  const int code = unreadable > 0 ? config::kExitSystem : 0;
   if (arguments.json) {
     Json json = dump::header(stack, "layers");
     Json& list = json["summaries"] = Json::array();
@@ -83,12 +97,12 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
     json["index_bytes"] = report->index_bytes;
     json["duplicate_bytes"] = report->duplicate_bytes;
     json["unreadable_files"] = report->unreadable_files;
-    json["unreadable_directories"] = report->walked.unreadable;
+    json["unreadable_directories"] = report->walked.unreadable.directories;
     (void)write_out(json.dump(2) + '\n');
-    return finish_out(kDumpProgram, 0);
+    return finish_out(kDumpProgram, code);
   }
-  dump::Table table{{"LAYER", "FILES", "SIZE", "DIRS", "OTHER", "HIDDEN FILES", "HIDDEN SIZE",
-                     "WHITEOUTS", "OPAQUE", "SHARED FILES", "SHARED SIZE", "DIRECTORY"}};
+  dump::Table table{{"LAYER", "FILES", "SIZE", "DIRS", "OTHER", "HIDDEN", "SIZE", "WHITEOUTS",
+                     "OPAQUE", "SHARED", "SIZE", "DIRECTORY"}};
   for (layer::LayerIndex index = stack.first(); index < stack.layers().size(); ++index) {
     const dump::LayerSummary& layer = report->layers[index];
     const auto& style = arguments.style;
@@ -110,12 +124,19 @@ int report_layers(const ReportArguments& arguments, const dump::OpenStack& stack
     text += "\nThe same contents several times: " +
             dump::size_text(arguments.style, report->duplicate_bytes) + " could be saved.\n";
   }
-  if (report->unreadable_files + report->walked.unreadable > 0) {
-    text += std::to_string(report->unreadable_files) + " files and " +
-            std::to_string(report->walked.unreadable) + " directories could not be read.\n";
-  }
   (void)write_out(text);
-  return finish_out(kDumpProgram, 0);
+  if (unreadable == 0) {
+    return finish_out(kDumpProgram, 0);
+  }
+  (void)finish_out(kDumpProgram, code);
+  std::string which;
+  if (report->walked.unreadable.directories > 0) {
+    which = ", directories: " + dump::unreadable_text(report->walked.unreadable);
+  }
+  return complain(kDumpProgram,
+                  {dump::quantity(report->unreadable_files, "file") + " could not be read" + which +
+                       "; run as root, or as the owner of the layers",
+                   code});
 }
 
 int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stack) {
@@ -146,7 +167,7 @@ int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stac
     return {};
   };
   std::string at;
-  const Status compared = (*changes)->compare(visit, at);
+  const Status compared = (*changes)->compare(image::Replaced::kByName, visit, at);
   if (!compared) {
     return report_failed("cannot compare", '/' + at, compared.error(),
                          "see 'plyfs-dump STACK verify' for what is wrong with the layers");
@@ -160,9 +181,9 @@ int report_copyups(const ReportArguments& arguments, const dump::OpenStack& stac
     (void)write_out(json.dump(2) + '\n');
     return finish_out(kDumpProgram, 0);
   }
-  std::string text = table.text(arguments.style) + '\n';
+  std::string text = sums.empty() ? "nothing was copied up\n" : table.text(arguments.style) + '\n';
   for (const auto& [kind, sum] : sums) {
-    text += kind + ": " + std::to_string(sum.first) + " files, " +
+    text += kind + ": " + dump::quantity(sum.first, "file") + ", " +
             dump::size_text(arguments.style, sum.second) +
             (kind == "identical" ? " (wasted)\n" : "\n");
   }
@@ -201,8 +222,10 @@ int report_verify(const ReportArguments& arguments, const dump::OpenStack& stack
                     {"layer", finding.layer},
                     {"path", '/' + escaped(finding.path)},
                     {"text", finding.text}});
-    text += std::string{weight} + ": layer " + dump::OpenStack::layer_word(finding.layer) + " /" +
-            escaped(finding.path) + ": " + finding.text + '\n';
+    const dump::Colour colour = gone ? dump::Colour::kGreen : colour_of(finding.weight);
+    text += dump::coloured(arguments.style, colour, weight) + ": layer " +
+            dump::OpenStack::layer_word(finding.layer) + " /" + escaped(finding.path) + ": " +
+            finding.text + '\n';
   }
   if (arguments.json) {
     Json json = dump::header(stack, "verify");

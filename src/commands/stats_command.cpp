@@ -161,7 +161,7 @@ std::string stats_text(const Json& now, const Json* before, const dump::PrintSty
   }
   dump::Table facts{{"WHAT", "NOW"}};
   facts.add(
-      {"copied up", std::to_string(number(now, "/copy_up/files")) + " files, " +
+      {"copied up", dump::quantity(number(now, "/copy_up/files"), "file") + ", " +
                         std::to_string(number(now, "/copy_up/metadata_only")) + " metadata only, " +
                         std::to_string(number(now, "/copy_up/completed_later")) +
                         " completed later, " + std::to_string(number(now, "/copy_up/directories")) +

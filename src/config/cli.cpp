@@ -54,7 +54,7 @@ Words of -o:
   noacl  noxattrs  uidmapping=C:H:N  gidmapping=C:H:N  squash_to_root
   squash_to_uid=N  squash_to_gid=N  fsname=NAME  subtype=NAME
   volume=VOLUME  volumes-from=NAME[:ro]  strict-volumes  volume_mode=auto|fuse|bind
-  config=FILE
+  config=FILE  uring=on|off  follow=on|off  passthrough=on|off
   allow_other  allow_root  [no]suid  [no]dev  [no]exec  noatime  auto_unmount
 A comma or a colon inside a path is written \, or \: )";
 

@@ -73,9 +73,9 @@ std::optional<Snapshot> read_json(const std::string& text) {
 }
 
 std::optional<Snapshot> read_snapshot(const std::string& path, Failure& failure) {
+  errno = 0;
   std::ifstream in{path, std::ios::binary};
   std::string first;
-  errno = 0;
   if (!in || !std::getline(in, first)) {
     failure = {"cannot read snapshot: " + escaped(path) + ": " +
                    Errno{errno == 0 ? ENODATA : errno}.message() +

@@ -87,10 +87,14 @@ Version version_of(const Step& step) {
 
 /// What the search said about a place in a layer that it did not ask: the nearest reason above.
 Reason why_not_asked(const merge::Trace& trace, layer::LayerIndex layer) {
-  for (const Step& step : trace) {
-    if (step.layer <= layer && step.ending != Ending::kNone) {
-      return reason_of(step);
-    }
+  const auto ended = [&](layer::LayerIndex within) -> const Step* {
+    const auto found = std::ranges::find_if(trace, [&](const Step& step) {
+      return step.layer < within && step.ending != Ending::kNone;
+    });
+    return found == trace.end() ? nullptr : &*found;
+  };
+  if (const Step* const step = ended(layer)) {
+    return reason_of(*step);
   }
   Reason reason;
   for (const Step& step : trace) {
@@ -100,7 +104,9 @@ Reason why_not_asked(const merge::Trace& trace, layer::LayerIndex layer) {
       reason.mark = step.redirect;
     }
   }
-  return reason;
+  // Something else in this very layer, unless the search was led past it.
+  const Step* const beside = reason.cause == Cause::kNone ? ended(layer + 1) : nullptr;
+  return beside != nullptr ? reason_of(*beside) : reason;
 }
 
 /// One name in one layer, outside of any search. nullopt: not there.
@@ -196,23 +202,19 @@ void add_hidden(const OpenStack& stack, const Place& place, const std::string& n
   }
 }
 
-void collect_names(sys::BorrowedFd directory, std::set<std::string>& names,
-                   std::size_t& unreadable) {
-  const Status read = [&]() -> Status {
-    const sys::UniqueFd listing = TRY(sys::open_listing({directory, ""}));
-    return sys::read_directory(listing.borrow(), [&](const sys::RawEntry& raw) {
-      std::string_view name{raw.name, raw.name_size};
-      if (layer::is_aufs_internal(name)) {
-        return sys::Visit::kContinue;
-      }
-      if (layer::is_aufs_name(name)) {
-        name.remove_prefix(layer::kAufsPrefix.size());
-      }
-      names.emplace(name);
+Status collect_names(sys::BorrowedFd directory, std::set<std::string>& names) {
+  const sys::UniqueFd listing = TRY(sys::open_listing({directory, ""}));
+  return sys::read_directory(listing.borrow(), [&](const sys::RawEntry& raw) {
+    std::string_view name{raw.name, raw.name_size};
+    if (layer::is_aufs_internal(name)) {
       return sys::Visit::kContinue;
-    });
-  }();
-  unreadable += read ? 0 : 1;
+    }
+    if (layer::is_aufs_name(name)) {
+      name.remove_prefix(layer::kAufsPrefix.size());
+    }
+    names.emplace(name);
+    return sys::Visit::kContinue;
+  });
 }
 
 /// Users see the copy that all names of a hard-linked file share, once one of them was changed. The
@@ -345,25 +347,34 @@ Place enter(Place& place, const std::string& name, const Answer& answer,
   return below;
 }
 
-std::vector<std::string> all_names(const OpenStack& stack, Place& place, std::size_t& unreadable) {
+void Unreadable::add(layer::LayerIndex in, std::string at, Errno why) {
+  if (directories++ == 0) {
+    layer = in;
+    path = std::move(at);
+    error = why;
+  }
+}
+
+std::vector<std::string> all_names(const OpenStack& stack, Place& place, Unreadable& unreadable) {
   std::set<std::string> names;
   if (place.seen) {
     for (std::size_t index = 0; index < place.seen->parts().size(); ++index) {
       if (place.seen->parts()[index].boundary != merge::Boundary::kNone) {
         continue;
       }
-      if (const auto fd = place.seen->open_part(index)) {
-        collect_names((*fd)->borrow(), names, unreadable);
-      } else {
-        ++unreadable;
+      const auto fd = place.seen->open_part(index);
+      const Status read = fd ? collect_names((*fd)->borrow(), names) : Status{fd.error()};
+      if (!read) {
+        unreadable.add(place.seen->parts()[index].layer, place.seen->part_path(index),
+                       read.error());
       }
     }
   }
   for (const HiddenPart& part : place.hidden) {
-    if (const auto fd = open_in_layer(stack.layers()[part.layer], part.path)) {
-      collect_names(fd->borrow(), names, unreadable);
-    } else {
-      ++unreadable;
+    const auto fd = open_in_layer(stack.layers()[part.layer], part.path);
+    const Status read = fd ? collect_names(fd->borrow(), names) : Status{fd.error()};
+    if (!read) {
+      unreadable.add(part.layer, part.path, read.error());
     }
   }
   return {names.begin(), names.end()};

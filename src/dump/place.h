@@ -97,9 +97,18 @@ Answer examine(const OpenStack& stack, Place& place, const std::string& name,
 Place enter(Place& place, const std::string& name, const Answer& answer,
             merge::Resolution& resolution);
 
+/// Directories in layers that could not be listed.
+struct Unreadable {
+  std::size_t directories = 0;
+  layer::LayerIndex layer = 0;  ///< of the first
+  std::string path;             ///< in that layer
+  Errno error{EACCES};
+  void add(layer::LayerIndex in, std::string at, Errno why);
+};
+
 /// All names that any layer has there, also of whiteouts, sorted by bytes. Directories that cannot
 /// be read are left out and counted in `unreadable`.
-std::vector<std::string> all_names(const OpenStack& stack, Place& place, std::size_t& unreadable);
+std::vector<std::string> all_names(const OpenStack& stack, Place& place, Unreadable& unreadable);
 
 /// Walks from the root to `path` ("/a/b", "a/b", ""). ENAMETOOLONG, EINVAL for `..`.
 struct Target {

@@ -263,6 +263,16 @@ std::string marks_text(const Version& version) {
   return text;
 }
 
+std::string quantity(std::uint64_t number, const std::string& thing) {
+  return std::to_string(number) + ' ' + thing + (number == 1 ? "" : "s");
+}
+
+std::string unreadable_text(const Unreadable& unreadable) {
+  return std::to_string(unreadable.directories) + " of them, the first in layer " +
+         OpenStack::layer_word(unreadable.layer) + " at /" + escaped(unreadable.path) + ": " +
+         unreadable.error.message();
+}
+
 std::string size_text(const PrintStyle& style, std::uint64_t bytes) {
   return style.exact_bytes ? std::to_string(bytes) : human_bytes(bytes);
 }

@@ -43,6 +43,10 @@ std::string reason_text(const Reason& reason);
 /// What is remarkable of a version beside its state: marks, redirect, metadata only.
 std::string marks_text(const Version& version);
 std::string size_text(const PrintStyle& style, std::uint64_t bytes);
+/// "1 file", "2 files".
+std::string quantity(std::uint64_t number, const std::string& thing);
+/// "2 of them, the first in layer 1 at /closed: Permission denied".
+std::string unreadable_text(const Unreadable& unreadable);
 
 /// {"plyfs": "which", "schema": 1, "layers": [...]}: the start of every print.
 Json header(const OpenStack& stack, const char* kind);

@@ -49,7 +49,7 @@ Result<WalkResult> print_snapshot(const OpenStack& stack, Format format, bool di
           return stream.add(answer_json(stack, answer, style)) ? Descend::kYes : Descend::kStop;
         });
     Json tail;
-    tail["unreadable_directories"] = result.unreadable;
+    tail["unreadable_directories"] = result.unreadable.directories;
     stream.finish(tail);
     return result;
   }

@@ -130,7 +130,7 @@ Result<WalkResult> print_tree(const OpenStack& stack, const TreeOptions& options
       return stream.add(answer_json(stack, answer, options.style)) ? Descend::kYes : Descend::kStop;
     });
     Json tail;
-    tail["unreadable_directories"] = result.unreadable;
+    tail["unreadable_directories"] = result.unreadable.directories;
     stream.finish(tail);
     return result;
   }

@@ -25,13 +25,17 @@ class Verifier {
           index.see(answer);
           return Descend::kYes;
         });
-    if (walked.unreadable > 0) {
+    if (const Unreadable& unreadable = walked.unreadable; unreadable.directories > 0) {
+      const std::string others =
+          unreadable.directories == 1
+              ? ""
+              : " (and " + std::to_string(unreadable.directories - 1) + " more)";
       add({Problem::kUnreadable,
            Weight::kError,
-           stack_.first(),
-           "",
+           unreadable.layer,
+           unreadable.path,
            {},
-           std::to_string(walked.unreadable) + " directories of the layers could not be listed"});
+           "could not be listed: " + unreadable.error.message() + others});
     }
     index.finish(findings_);
     check_work();
@@ -93,7 +97,7 @@ class Verifier {
     }
     const auto marks = layer::read_dir_marks({directory->borrow(), ""}, layer::Reading::kAsIs);
     layer::AufsHint hint;
-    const auto file = layer::has_aufs_opaque({directory->borrow(), ""}, hint);
+    const auto file = layer::has_aufs_opaque(directory->borrow(), hint);
     return (marks && marks->opaque) || (file && *file);
   }
 

@@ -16,7 +16,7 @@ struct WalkOptions {
 };
 
 struct WalkResult {
-  std::size_t unreadable = 0;  ///< directories in layers that could not be listed
+  Unreadable unreadable;
 };
 
 /// Visits `start` (depth 0), then everything below it in any layer, seen or hidden. Needs no stack

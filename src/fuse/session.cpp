@@ -328,8 +328,8 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
   }
   if (shift == kYielding) {
     const Status ready = lend_slots(ring);
-    // Unmounted already: ENOTCONN, or ECONNABORTED on the way there.
-    if (!ready && ready.error() != ENOTCONN && ready.error() != ECONNABORTED) {
+    // ENOTCONN: unmounted already.
+    if (!ready && ready.error() != ENOTCONN) {
       log::write(log::Level::kError, "io_uring: " + ready.error().message());
       rings_failed_ = true;
     }

@@ -54,11 +54,14 @@ bool is_cut_off(dump::Directory& above, dump::Directory& below) {
 
 class Comparison {
  public:
-  Comparison(const View& above, const View& below, const Visit& visit, std::string& at)
-      : above_(above), below_(below), visit_(visit), at_(at) {}
+  Comparison(const View& above, const View& below, Replaced replaced, const Visit& visit,
+             std::string& at)
+      : above_(above), below_(below), replaced_(replaced), visit_(visit), at_(at) {}
 
   Status run() {
-    const Pair roots{TRY(above_.root()), TRY(below_.root())};
+    Pair roots;
+    roots.above = TRY(above_.root());
+    roots.below = TRY(below_.root());
     at_.clear();
     const Object root = TRY(above_.root_object());
     const Object root_below = TRY(below_.root_object());
@@ -106,9 +109,11 @@ class Comparison {
 
   Status compare(const Pair& pair, Pending& pending) {
     TRY(check_depth(pending.path));
+    at_ = pending.path;
     const std::vector<std::string> names = TRY(names_to_compare(pair));
     std::set<std::string> gone;
     for (const std::string& name : names) {
+      at_ = joined(pending.path, name);
       if (!TRY(above_.find(*pair.above, name))) {
         gone.insert(name);
       }
@@ -149,7 +154,7 @@ class Comparison {
     }
     const bool changed = !TRY(same(above_, *above, below_, *below));
     Pending mine{&pending, &*above, path, changed ? Change::kChanged : Change::kSame, true};
-    if (is_cut_off(*children.above, *children.below) &&
+    if (replaced_ == Replaced::kWhole && is_cut_off(*children.above, *children.below) &&
         !TRY(below_.names(*children.below)).empty()) {
       TRY(tell_parents(&mine));
       TRY(tell(Change::kOpaque, path, nullptr));
@@ -208,6 +213,7 @@ class Comparison {
 
   const View& above_;
   const View& below_;
+  const Replaced replaced_;
   const Visit& visit_;
   std::string& at_;
 };
@@ -257,8 +263,8 @@ Result<std::unique_ptr<Changes>> Changes::open(const dump::OpenStack& stack, Fai
   return changes;
 }
 
-Status Changes::compare(const Visit& visit, std::string& at) const {
-  return Comparison{*above_, *below_, visit, at}.run();
+Status Changes::compare(Replaced replaced, const Visit& visit, std::string& at) const {
+  return Comparison{*above_, *below_, replaced, visit, at}.run();
 }
 
 Status commit(const Changes& changes, TreeWriter& writer, const Progress& progress,
@@ -282,7 +288,7 @@ Status commit(const Changes& changes, TreeWriter& writer, const Progress& progre
     progress(writer.written());
     return {};
   };
-  TRY(changes.compare(visit, at));
+  TRY(changes.compare(Replaced::kWhole, visit, at));
   at.clear();
   return writer.finish();
 }
@@ -298,7 +304,8 @@ Status flatten(const View& view, TreeWriter& writer, const Progress& progress, s
   at.clear();
   TRY(writer.add(view, "", TRY(view.root_object())));
   DirectoryPtr root = TRY(view.root());
-  frames.push_back({root, TRY(view.names(*root)), 0});
+  std::vector<std::string> root_names = TRY(view.names(*root));
+  frames.push_back({std::move(root), std::move(root_names), 0});
   while (!frames.empty()) {
     Frame& frame = frames.back();
     if (frame.next == frame.names.size()) {

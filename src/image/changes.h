@@ -19,6 +19,12 @@ enum class Change : std::uint8_t {
   kOpaque,  ///< a directory takes the place of one below; comes after that directory
 };
 
+/// How a directory is told that takes the place of another of its name.
+enum class Replaced : std::uint8_t {
+  kByName,  ///< as if its entries had been changed one by one: what docker diff says
+  kWhole,   ///< kOpaque, then all that is in it: what a layer says
+};
+
 /// One difference, parents first, names in byte order; deletions before their siblings.
 struct Difference {
   Change change = Change::kAdded;
@@ -36,7 +42,7 @@ class Changes {
 
   /// Calls `visit` for each difference. As in docker diff, a directory is kChanged also when only
   /// something in it is. On an error `at` is the path where it happened.
-  Status compare(const Visit& visit, std::string& at) const;
+  Status compare(Replaced replaced, const Visit& visit, std::string& at) const;
   [[nodiscard]] const View& view() const { return *above_; }
   [[nodiscard]] const View& lower_view() const { return *below_; }
 

@@ -31,7 +31,6 @@ struct Lookup::Candidate {
   std::string parent_path;  ///< filled when `explicit_path`
   bool explicit_path;
   bool bottom;  ///< no layer below can matter
-  bool over;    ///< a layer below may have something of that name, or trace is kept
   [[nodiscard]] std::string path() const {
     return parent_path.empty() ? std::string{name} : parent_path + '/' + name;
   }
@@ -185,11 +184,13 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
         step->ending = marks.opaque ? Ending::kOpaqueMark : Ending::kWhiteoutBeside;
         step->mark = marks.opaque ? marks.opaque_by : "";
       }
-    } else if (next == Next::kDeeper && (candidate.over || !marks.redirect.empty()) &&
-               TRY(layer::has_aufs_opaque({candidate.dir, candidate.name}, part.aufs))) {
-      next = Next::kStop;
-      if (step != nullptr) {
-        step->ending = Ending::kOpaqueFile;
+    } else if (next == Next::kDeeper) {
+      const sys::UniqueFd opened = TRY(sys::open_directory_at(candidate.dir, candidate.name));
+      if (TRY(layer::has_aufs_opaque(opened.borrow(), part.aufs))) {
+        next = Next::kStop;
+        if (step != nullptr) {
+          step->ending = Ending::kOpaqueFile;
+        }
       }
     }
     if (next == Next::kDeeper && !marks.redirect.empty()) {
@@ -307,8 +308,7 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
                         part.impure.load(),
                         needs_path ? parent.part_path(index) : std::string{},
                         search.renamed,
-                        bottom,
-                        index + 1 < parts.size() || trace != nullptr};
+                        bottom};
     const std::string held_name = search.renamed ? search.name : std::string{};
     if (search.renamed) {
       candidate.name = held_name.c_str();
@@ -357,19 +357,18 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
   sys::BorrowedFd current = stack_[layer].root.borrow();
   std::string path;
   bool stop_after = false;
+  Step barrier;  // the directory on the way that says so
   layer::AufsHint hint;
   const bool bottom = layer + 1 == stack_.size();
   for (std::size_t i = 0; i < components.size(); ++i) {
     const char* name = components[i].c_str();
     if (i + 1 == components.size()) {
-      Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom, true};
-      const std::uint32_t absent = search.absent;
+      Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom};
       const Next next = TRY(accept(search, std::move(candidate)));
-      // As the kernel: a metadata-only file goes on to its data, whatever directory it lies in.
-      stop_after = stop_after && !(search.wants_data && search.absent == absent);
-      if (stop_after && search.trace != nullptr && !search.trace->empty() &&
-          search.trace->back().layer == layer && search.trace->back().ending == Ending::kNone) {
-        search.trace->back().ending = Ending::kOpaqueMark;  // of a directory on the way
+      if (search.trace != nullptr && stop_after &&
+          (search.trace->empty() || search.trace->back().layer != layer ||
+           search.trace->back().ending == Ending::kNone)) {
+        search.trace->push_back(std::move(barrier));
       }
       return stop_after ? Next::kStop : next;
     }
@@ -394,9 +393,18 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     held = TRY(sys::open_directory_at(current, name));
     current = held.borrow();
     hint = layer::AufsHint{};
-    stop_after = stop_after || marks.opaque || probed.hides_lower ||
-                 TRY(layer::has_aufs_opaque({current, ""}, hint));
     path = path.empty() ? components[i] : path + '/' + components[i];
+    const bool known = stop_after || marks.opaque || probed.hides_lower;
+    const bool file = !known && TRY(layer::has_aufs_opaque(current, hint));
+    if (!stop_after && (known || file)) {
+      stop_after = true;
+      barrier.layer = layer;
+      barrier.path = path;
+      barrier.ending = marks.opaque         ? Ending::kOpaqueMark
+                       : probed.hides_lower ? Ending::kWhiteoutBeside
+                                            : Ending::kOpaqueFile;
+      barrier.mark = marks.opaque ? marks.opaque_by : "";
+    }
     if (!marks.redirect.empty()) {
       // A renamed ancestor: deeper layers are searched under its old place.
       std::string base = marks.redirect.front() == '/'
@@ -421,8 +429,7 @@ Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hin
       continue;
     }
     const sys::FdPin dir = TRY(parent.open_part(index));
-    Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs,
-                        false,         {},   false,      true,  false};
+    Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs, false, {}, false, true};
     DirectoryPart covered;
     if (TRY(mark_boundary(candidate, covered))) {
       return true;

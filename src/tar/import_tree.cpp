@@ -176,7 +176,9 @@ class Importer {
       if (!found && (found.error() == ENOTDIR || found.error() == ELOOP)) {
         return refuse("its way leads through a link or a file: do not trust this archive");
       }
-      open_.push_back({names[i], TRY(std::move(found))});
+      // Not within the braces: clang 14 leaks the name when TRY returns from there.
+      sys::UniqueFd fd = TRY(std::move(found));
+      open_.push_back({names[i], std::move(fd)});
     }
     return count == 0 ? root_ : open_.back().fd.borrow();
   }

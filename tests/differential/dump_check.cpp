@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -24,20 +25,6 @@ using Json = nlohmann::json;
 using Found = std::optional<Difference>;
 
 constexpr std::size_t kMostAsked = 30;  // paths given to `which`
-
-/// The bytes of a printed name.
-std::string unescaped(const std::string& text) {
-  std::string bytes;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    if (text.compare(at, 2, "\\x") == 0 && at + 3 < text.size()) {
-      bytes += static_cast<char>(std::stoi(text.substr(at + 2, 2), nullptr, 16));
-      at += 3;
-    } else {
-      bytes += text[at];
-    }
-  }
-  return bytes;
-}
 
 std::string iso_time(timespec time) {
   std::tm parts{};
@@ -221,9 +208,44 @@ class Check {
     return std::nullopt;
   }
 
+  /// What is said to hide a version is there, in that layer or one above.
+  Found check_reason(const std::string& path, const Json& version) const {
+    if (!version.contains("reason")) return differ(path, "hidden without a reason");
+    const Json& reason = version["reason"];
+    const std::string cause = reason.at("cause").get<std::string>();
+    if (cause == "indexed" || cause == "volume" || cause == "data-only") return std::nullopt;
+    const int layer = reason.at("layer").get<int>();
+    if (layer > version.at("layer").get<int>()) return differ(path, "hidden by a layer below it");
+    const std::string name = unescaped(reason.at("path").get<std::string>());
+    const std::string place = layers_.at(layer) + name;
+    const std::size_t slash = place.rfind('/');
+    const std::string aufs = place.substr(0, slash) + "/.wh." + place.substr(slash + 1);
+    struct stat attributes {};
+    const bool is_there = ::lstat(place.c_str(), &attributes) == 0;
+    const auto has = [&](const std::string& mark) {
+      return ::lgetxattr(place.c_str(), mark.c_str(), nullptr, 0) >= 0;
+    };
+    bool hides = is_there;  // shadowed, redirected, host-mount
+    if (cause == "whiteout") {
+      const bool device = is_there && S_ISCHR(attributes.st_mode) && attributes.st_rdev == 0;
+      const bool empty = is_there && S_ISREG(attributes.st_mode) && attributes.st_size == 0 &&
+                         (has("trusted.overlay.whiteout") || has("user.overlay.whiteout"));
+      hides = device || empty || ::access(aufs.c_str(), F_OK) == 0;
+    } else if (cause == "whiteout-beside") {
+      hides = ::access(aufs.c_str(), F_OK) == 0;
+    } else if (cause == "opaque") {
+      const std::string mark = unescaped(reason.at("mark").get<std::string>());
+      hides = has(mark) || ::access((place + "/" + mark).c_str(), F_OK) == 0;
+    }
+    return hides ? std::nullopt : differ(path, "nothing there hides it: " + version.dump());
+  }
+
   /// Seen or hidden: what the dump says of it is what lies in the layer.
   Found check_version(const std::string& path, const Json& version) const {
     if (version.at("state") == "whiteout") return std::nullopt;
+    if (version.at("state") == "hidden") {
+      if (Found wrong = check_reason(path, version)) return wrong;
+    }
     const std::string place = place_of(version);
     struct stat attributes {};
     if (::lstat(place.c_str(), &attributes) != 0) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "diff_check.h"
 #include "run_program.h"
 
 namespace plyfs::difftest {
@@ -49,11 +50,12 @@ class Check {
 
   Found run() {
     if (Found found = flatten()) return found;
+    if (Found found = diff()) return found;
     if (Found found = commit()) return found;
     for (std::size_t i = 0; i < tools_.stack.lowers.size(); ++i) {
       if (Found found = convert(tools_.stack.lowers[i], std::to_string(i))) return found;
     }
-    return std::nullopt;
+    return convert(tools_.stack.upper, "upper");
   }
 
  private:
@@ -73,6 +75,27 @@ class Check {
     TreeRules rules;
     rules.hard_links = HardLinks::kIgnored;
     return compare_trees(shown_, without_link_counts(tools_.dump(target)), "after flatten", rules);
+  }
+
+  /// What the mount showed, against the lower layers alone, by docker's rules.
+  Found diff() const {
+    const std::string target = tools_.directory + "/lowers";
+    std::string layers = "lowerdir=";
+    for (const std::string& lower : tools_.stack.lowers) {
+      layers += (layers.back() == '=' ? "" : ":") + lower;
+    }
+    if (Found failed = plyfs({tools_.subject.program(), "flatten"}, {"-o", layers, target})) {
+      return failed;
+    }
+    std::vector<std::string> words = tools_.subject.command("diff", tools_.stack);
+    words.emplace_back("--json");
+    const ProgramEnd end = run_program(std::move(words), tools_.directory + "/out");
+    if (end.code != 0) {
+      return Difference{"image/failed",
+                        "plyfs diff exited with " + std::to_string(end.code) + "\n"};
+    }
+    return compare_changes(docker_changes(without_link_counts(tools_.dump(target)), shown_),
+                           end.out);
   }
 
   /// A hard link breaks where one of its names is copied to the new layer: links are not compared.
@@ -120,25 +143,35 @@ class Check {
     const std::string first = tools_.directory + "/first" + name;
     if (Found failed = step(layer, tools_.format, first)) return failed;
     const TreeDump expected = tools_.dump(first);
-    std::vector<std::string> others = {"aufs"};
-    if (tools_.format == "overlay") others.emplace_back("userxattr");
-    for (const std::string& other : others) {
-      const std::string there = first + other;
-      const ProgramEnd end =
-          run_program({tools_.subject.program(), "convert", first, "--to", other, there},
-                      tools_.directory + "/out");
-      // A layer that the kernel wrote in the prelude has redirects, for which aufs has no words.
-      constexpr int kSystemError = 2;
-      if (other == "aufs" && end.code == kSystemError && has_redirects(expected)) continue;
-      if (end.code != 0) {
-        return Difference{"image/failed", "plyfs convert --to " + other + " exited with " +
-                                              std::to_string(end.code) + "\n"};
-      }
-      if (Found failed = step(there, tools_.format, there + "-back")) return failed;
+    std::vector<std::vector<std::string>> ways = {{"aufs"}};
+    if (tools_.format == "overlay") {
+      ways.insert(ways.end(), {{"userxattr"}, {"aufs", "userxattr"}, {"userxattr", "aufs"}});
+    }
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      const std::vector<std::string>& way = ways[i];
+      std::string there = first;
+      bool has_words = true;
       TreeDump told = expected;
-      if (other == "userxattr") forget_marks_of_specials(told);
+      for (const std::string& format : way) {
+        const std::string from = there;
+        there += "-" + std::to_string(i) + format;
+        const ProgramEnd end =
+            run_program({tools_.subject.program(), "convert", from, "--to", format, there},
+                        tools_.directory + "/out");
+        // Redirects and metadata-only files: aufs has no words for them.
+        constexpr int kSystemError = 2;
+        has_words = format != "aufs" || end.code != kSystemError || !has_redirects(expected);
+        if (!has_words) break;
+        if (end.code != 0) {
+          return Difference{"image/failed", "plyfs convert --to " + format + " exited with " +
+                                                std::to_string(end.code) + "\n"};
+        }
+        if (format == "userxattr") forget_marks_of_specials(told);
+      }
+      if (!has_words) continue;
+      if (Found failed = step(there, tools_.format, there + "-back")) return failed;
       if (Found found = compare_trees(told, tools_.dump(there + "-back"),
-                                      "after convert to " + other + " and back", {})) {
+                                      "after convert through " + way.front() + " and back", {})) {
         return found;
       }
     }

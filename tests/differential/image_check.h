@@ -22,8 +22,8 @@ struct ImageTools {
 };
 
 /// `flatten` gives what the mount showed. `commit` gives a layer which, over the same lower layers,
-/// lets the kernel show the same. Each lower layer comes back from `convert` to each other family
-/// and back as it was.
+/// lets the kernel show the same. `diff` lists what docker diff would. Each layer, the upper among
+/// them, comes back as it was from `convert` through the other families, in each order.
 std::optional<Difference> check_images(const ImageTools& tools, const TreeDump& shown);
 
 }  // namespace plyfs::difftest

@@ -35,4 +35,17 @@ ProgramEnd run_program(std::vector<std::string> words, const std::string& scratc
   return {code, read_whole(scratch)};
 }
 
+std::string unescaped(const std::string& text) {
+  std::string bytes;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text.compare(at, 2, "\\x") == 0 && at + 3 < text.size()) {
+      bytes += static_cast<char>(std::stoi(text.substr(at + 2, 2), nullptr, 16));
+      at += 3;
+    } else {
+      bytes += text[at];
+    }
+  }
+  return bytes;
+}
+
 }  // namespace plyfs::difftest

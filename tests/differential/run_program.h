@@ -16,4 +16,7 @@ ProgramEnd run_program(std::vector<std::string> words, const std::string& scratc
 
 std::string read_whole(const std::string& path);
 
+/// The bytes of a printed name.
+std::string unescaped(const std::string& text);
+
 }  // namespace plyfs::difftest

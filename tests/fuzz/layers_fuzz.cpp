@@ -83,7 +83,10 @@ void compare(const dump::OpenStack& stack) {
   Failure failure;
   if (const auto changes = image::Changes::open(stack, failure)) {
     std::string at;
-    (void)(*changes)->compare([](const image::Difference&) { return Status{}; }, at);
+    for (const auto replaced : {image::Replaced::kByName, image::Replaced::kWhole}) {
+      (void)(*changes)->compare(
+          replaced, [](const image::Difference&) { return Status{}; }, at);
+    }
   }
 }
 

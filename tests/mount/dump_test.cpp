@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "stack.h"
+#include "volumes.h"
 #include "workspace.h"
 
 namespace plyfs::tests {
@@ -46,6 +47,10 @@ std::vector<std::string> snapshot(const Stack& stack) {
 }
 
 using Lines = std::vector<std::string>;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 System no_mount() {
   System system;
@@ -152,6 +157,97 @@ TEST_CASE("dump: redirects and metadata-only copies tell where they lead", "[dum
   has("/m  2  data  file  0644  ME  4  OLD");
 }
 
+TEST_CASE("dump: what a volume lies on is hidden by it", "[dump]") {
+  on(plyfs_only(), [](const System& system) {
+    const HostDirectory host({file("v")});
+    Stack stack = Stack{}.lower({file("d/f", "1")}).upper({file("d/g")});
+    stack.mount(system, volume(host(), "/d"));
+    const Ran which = run({plyfs_program() + "-dump", stack(), "which", "d/f", "/d", "d/v"});
+    CHECK(which.exit_code == 0);
+    CHECK(contains(which.out, "/d/f: in the volume " + host() + "\n"));
+    CHECK(contains(which.out, "  a volume lies on top: " + host() + "\n"));
+    CHECK(contains(which.out, "/d/v: in the volume " + host() + "\n"));
+    const Ran tree = run({plyfs_program() + "-dump", stack(), "tree", "--only", "volumes"});
+    CHECK(contains(tree.out, "/d  (volume " + host() + ")\n"));
+  });
+}
+
+TEST_CASE("dump: a layer for data shows no names", "[dump]") {
+  const Watchdog watchdog(60);
+  Stack stack = Stack{}.lower({file("f")}).lower({file("d/data", "1")}).upper();
+  stack.build(no_mount());
+  const Ran which =
+      run({plyfs_program() + "-dump", "-o",
+           "lowerdir=" + stack.lower_path(0) + "::" + stack.lower_path(1), "which", "d/data"});
+  CHECK(which.exit_code == 0);
+  CHECK(contains(which.out, "/d/data: not there\n"));
+  CHECK(contains(which.out, "  the layer holds only data for redirects\n"));
+}
+
+TEST_CASE("dump: hard links that the index keeps together tell of it", "[dump]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!is_root()) {
+      return skip("an index needs root");
+    }
+    Stack stack = Stack{}.lower({file("a", "old"), hardlink("b", "a")}).upper();
+    stack.mount(system);
+    CHECK(call::overwrite(stack("a"), "new") == "ok");
+    const Ran which = run({plyfs_program() + "-dump", stack(), "which", "b"});
+    CHECK(which.exit_code == 0);
+    CHECK(contains(which.out, "/b: file, seen in the upper layer\n"));
+    CHECK(contains(which.out, "  shared by its hard links, in the index as 00fb"));
+    CHECK(contains(which.out,
+                   "another hard link of it was changed: all show the copy in the index, 00fb"));
+  });
+}
+
+TEST_CASE("dump: a redirect that leads through a mount of the host ends there", "[dump]") {
+  const Watchdog watchdog(60);
+  if (!is_root()) {
+    return skip("needs root to mount in a layer");
+  }
+  Stack stack = Stack{}
+                    .lower({dir("new").with_xattr("user.overlay.redirect", "/m/sub")})
+                    .lower({file("m/sub/f"), file("new/g")})
+                    .lower({file("new/h")})
+                    .upper();
+  stack.build(no_mount());
+  const std::string mounted = stack.lower_path(1, "m");
+  REQUIRE(run({"mount", "-t", "tmpfs", "-o", "mode=755", "plyfs-test", mounted}).exit_code == 0);
+  Arguments asked = {plyfs_program() + "-dump"};
+  for (const std::size_t layer : {0U, 1U, 2U}) {
+    asked.insert(asked.end(), {"--lower", stack.lower_path(layer)});
+  }
+  asked.insert(asked.end(), {"which", "new/g", "new/h"});
+  // Root reads a clone of the layer without what the host has mounted; others cannot make one.
+  const std::string told = as_user(12345, 12345, [&] { return run(asked).out; });
+  CHECK(run({"umount", mounted}).exit_code == 0);
+  CHECK(contains(told, "/new/g: not there\n"));
+  CHECK(contains(told, "  the search was redirected to /m/sub by layer 1 at /new\n"));
+  CHECK(contains(told, "/new/h: not there\n"));
+  CHECK(contains(told, "  the host has mounted something on layer 2 at /m\n"));
+}
+
+TEST_CASE("dump: an opaque directory above the end of a redirect is named", "[dump]") {
+  const Watchdog watchdog(60);
+  const std::string mark = overlay_prefix();
+  Stack stack = Stack{}
+                    .lower({dir("new").with_xattr(mark + "redirect", "/a/b/old")})
+                    .lower({dir("a"), opaque("a/b"), file("a/b/old/f")})
+                    .lower({file("a/b/old/g"), file("new/h")})
+                    .upper();
+  stack.build(no_mount());
+  const Lines lines = snapshot(stack);
+  const auto has = [&](const std::string& line) {
+    INFO(line);
+    CHECK(std::find(lines.begin(), lines.end(), line) != lines.end());
+  };
+  has("/new  2  merged  directory  0755  ME  at /a/b/old");
+  has("/new/f  2  seen  file  0644  ME  0  OLD  at /a/b/old/f");
+  has("/new/h  3  hidden  file  0644  ME  0  OLD  hidden by the opaque directory (MARK.opaque) of "
+      "layer 2 at /a/b");
+}
+
 TEST_CASE("dump: what is not readable as a name is escaped", "[dump]") {
   const Watchdog watchdog(60);
   Stack stack = Stack{}.lower({file("a\x1b[31m\nb"), file("\xff"), file("back\\slash")}).upper();
@@ -230,6 +326,15 @@ TEST_CASE("dump: wrong usage is told and exits 1, a layer that is not there 2", 
         "plyfs-dump: cannot open layer: /no/such/layer: No such file or directory; check that the "
         "directory exists and may be read\n");
   CHECK(run({program, "--lower", "/", "tree", "no/such/path"}).exit_code == 2);
+  const Ran stats = run({program, "stats"});
+  CHECK(stats.exit_code == 1);
+  CHECK(stats.err ==
+        "plyfs-dump: no mount given: STACK: Invalid argument; name a mount point, or the name of a "
+        "live mount\n");
+  CHECK(
+      run({program, "compare", "/no/a", "/no/b"}).err ==
+      "plyfs-dump: cannot read snapshot: /no/a: No such file or directory; name a file written by "
+      "plyfs-dump STACK snapshot\n");
 }
 
 }  // namespace

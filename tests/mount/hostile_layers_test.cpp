@@ -215,17 +215,31 @@ TEST_CASE("what the user may not read is told, and the rest is shown", "[dump][h
   stack.build(no_mount());
   const Ran snapshot = ask("dump", stack, {"snapshot", "--digest"});
   CHECK(snapshot.exit_code == 2);
-  CHECK(contains(snapshot.err, "some directories could not be read"));
+  CHECK(snapshot.err ==
+        "plyfs-dump: some directories could not be read: 2 of them, the first in layer 1 at "
+        "/closed: Permission denied; run as root, or as the owner of the layers\n");
   CHECK(contains(snapshot.out, "/open/f\t1\tseen\tfile\t"));
   CHECK(contains(snapshot.out, "\tunreadable\n"));
   const Ran layers = ask("dump", stack, {"layers"});
-  CHECK(layers.exit_code == 0);
-  CHECK(contains(layers.out, "could not be read.\n"));
+  CHECK(layers.exit_code == 2);
+  CHECK(layers.err ==
+        "plyfs-dump: 2 files could not be read, directories: 2 of them, the first in layer 1 at "
+        "/closed: Permission denied; run as root, or as the owner of the layers\n");
+  CHECK(contains(layers.out, "\n2      "));  // all that can be told
   const Ran verify = ask("dump", stack, {"verify"});
   CHECK(verify.exit_code == 4);
-  CHECK(contains(verify.out, "could not be listed\n"));
+  CHECK(contains(verify.out,
+                 "error: layer 1 /closed: could not be listed: Permission denied (and 1 more)\n"));
   const Ran which = ask("dump", stack, {"which", "closed/under"});
   CHECK(contains(which.out, "cannot be looked up: Permission denied\n"));
+  CHECK(which.exit_code == 2);
+  for (const Arguments& words : {Arguments{"diff"},
+                                 {"commit", stack.directory() + "/no.tar"},
+                                 {"flatten", stack.directory() + "/no.tar"}}) {
+    const Ran ran = ask("plyfs", stack, words);
+    CHECK(ran.exit_code == 2);
+    CHECK(contains(ran.err, ": /closed: Permission denied; run as root, or as the owner"));
+  }
 }
 
 TEST_CASE("500 layers are shown with few descriptors", "[dump][hostile]") {
@@ -313,7 +327,8 @@ TEST_CASE("trees deeper than any path are shown to the end", "[dump][hostile]") 
     CAPTURE(question);
     CHECK(run({plyfs_program() + "-dump", "--lower", room, question}).exit_code == 0);
   }
-  CHECK(run({plyfs_program(), "flatten", "--lower", room, room + "/t.tar"}).exit_code == 0);
+  const std::string tar = stack.directory() + "/t.tar";
+  CHECK(run({plyfs_program(), "flatten", "--lower", room, tar}).exit_code == 0);
   // A comparison tells why it does not go on.
   const Ran diff = run({plyfs_program(), "diff", "--upper", room, "--lower", stack.lower_path(0)});
   CHECK(diff.exit_code == 2);

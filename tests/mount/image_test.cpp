@@ -67,6 +67,87 @@ TEST_CASE("diff lists what docker diff lists", "[image]") {
   });
 }
 
+/// One change through a mount, and what docker diff says of it.
+struct DiffCase {
+  const char* name;
+  void (*change)(const Stack&);
+  const char* told;
+};
+
+const DiffCase kDiffCases[] = {
+    {"nothing", [](const Stack&) {}, ""},
+    {"only looked at and opened", [](const Stack& s) { (void)content(s("d/a")); }, ""},
+    {"mtime of a file",
+     [](const Stack& s) {
+       (void)call::utimens(s("d/a"), {1, 1}, {1, 1});
+     },
+     "C /d\nC /d/a\n"},
+    {"mtime of a directory",
+     [](const Stack& s) {
+       (void)call::utimens(s("d"), {1, 1}, {1, 1});
+     },
+     ""},
+    {"mode of a directory", [](const Stack& s) { (void)call::chmod(s("d"), 0700); }, "C /d\n"},
+    {"metadata only", [](const Stack& s) { (void)call::chmod(s("d/a"), 0600); }, "C /d\nC /d/a\n"},
+    {"metadata there and back",
+     [](const Stack& s) {
+       (void)call::chmod(s("d/a"), 0600);
+       (void)call::chmod(s("d/a"), 0644);
+     },
+     ""},
+    {"removed and made again as a directory",
+     [](const Stack& s) {
+       (void)call::unlink(s("d/a"));
+       (void)call::mkdir(s("d/a"));
+       (void)call::create(s("d/a/x"), "");
+     },
+     "C /d\nC /d/a\nA /d/a/x\n"},
+    {"a directory that became a file",
+     [](const Stack& s) {
+       (void)call::unlink(s("d/e/f"));
+       (void)call::rmdir(s("d/e"));
+       (void)call::create(s("d/e"), "");
+     },
+     "C /d\nC /d/e\n"},
+    {"a directory that was removed and made again",
+     [](const Stack& s) {
+       (void)call::unlink(s("d/e/f"));
+       (void)call::unlink(s("d/e/g"));
+       (void)call::rmdir(s("d/e"));
+       (void)call::mkdir(s("d/e"));
+       (void)call::create(s("d/e/new"), "");
+     },
+     "C /d\nC /d/e\nD /d/e/f\nA /d/e/new\n"},
+    {"a renamed directory", [](const Stack& s) { (void)call::rename(s("d/e"), s("r")); },
+     "C /d\nD /d/e\nA /r\nA /r/f\n"},
+    {"one of two hard links", [](const Stack& s) { (void)call::overwrite(s("h1"), "new content"); },
+     "C /h1\nC /h2\n"},
+    {"another hard link", [](const Stack& s) { (void)call::link(s("d/a"), s("l")); }, "A /l\n"},
+    {"a new directory and its end",
+     [](const Stack& s) {
+       (void)call::mkdir(s("d/n"));
+       (void)call::rmdir(s("d/n"));
+     },
+     ""},
+};
+
+TEST_CASE("diff says of each kind of change what docker diff says", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    for (const DiffCase& tried : kDiffCases) {
+      CAPTURE(tried.name);
+      Stack stack = Stack{}
+                        .lower({file("d/a", "1"), file("d/e/f", "2"), file("h1", "linked"),
+                                hardlink("h2", "h1")})
+                        .upper();
+      stack.mount(system);
+      tried.change(stack);
+      const Ran ran = plyfs({"diff", stack()});
+      CHECK(ran.err == "");
+      CHECK(ran.out == tried.told);
+    }
+  });
+}
+
 TEST_CASE("a copy without a change is listed only when asked for", "[image]") {
   on(plyfs_only(), [](const System& system) {
     Stack stack = Stack{}.lower({file("d/f", "same")}).upper({file("d/f", "same")});
@@ -76,7 +157,9 @@ TEST_CASE("a copy without a change is listed only when asked for", "[image]") {
     CHECK(contains(plyfs({"diff", "--all", "-o", options}).out, "S /d/f\n"));
     const Ran copyups = dump({"-o", options, "copyups"});
     CHECK(contains(copyups.out, "identical  4 B   /d/f\n"));
-    CHECK(contains(copyups.out, "identical: 1 files, 4 B (wasted)\n"));
+    CHECK(contains(copyups.out, "identical: 1 file, 4 B (wasted)\n"));
+    CHECK(dump({"--upper", stack.lower_path(0, "d"), "--lower", stack.lower_path(0), "copyups"})
+              .out == "nothing was copied up\n");
   });
 }
 
@@ -174,6 +257,59 @@ TEST_CASE("convert between the families loses nothing", "[image]") {
   CHECK(difference(full_dump(room + "/first"), full_dump(room + "/back")) == "");
   CHECK(plyfs({"convert", room + "/back", "--to", "aufs"}).exit_code == 0);  // in place
   CHECK(difference(full_dump(room + "/aufs"), full_dump(room + "/back")) == "");
+  remove_tree(room);
+}
+
+TEST_CASE("a tree is not written into itself", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("d/f", "1")}).upper({file("u")});
+    stack.mount(system);
+    const Picture upper = stack.upper_picture();
+    const std::string why =
+        ": Invalid argument; it lies in what is read, and would hold itself: choose a place "
+        "outside\n";
+    const auto refused = [&](const Arguments& words, const std::string& target) {
+      Arguments all = words;
+      all.push_back(target);
+      CAPTURE(all);
+      const Ran ran = plyfs(all);
+      CHECK(ran.exit_code == 2);
+      CHECK(ran.err == "plyfs: cannot write target: " + target + why);
+    };
+    refused({"flatten", stack()}, stack("out"));
+    refused({"flatten", stack()}, stack("d/out.tar"));
+    refused({"flatten", stack()}, stack.upper_path("out"));
+    refused({"flatten", stack()}, stack.lower_path(0, "d/out.tar"));
+    refused({"commit", stack()}, stack("out.tar"));
+    refused({"commit", stack()}, stack.upper_path("out"));
+    refused({"convert", stack.lower_path(0), "--to", "aufs"}, stack.lower_path(0, "d/out"));
+    CHECK(stack.upper_picture() == upper);
+    CHECK(picture(stack.lower_path(0)) == Picture{"d/", "d/f=1"});
+    CHECK(plyfs({"flatten", stack(), stack.directory() + "/no/out"}).err ==
+          "plyfs: cannot write target: " + stack.directory() +
+              "/no/out: No such file or directory; create the directory that is to hold it, or "
+              "correct the path\n");
+  });
+}
+
+TEST_CASE("commit writes beside what it reads, convert beside a path with a slash at its end",
+          "[image]") {
+  const std::string room = fresh_directory();
+  for (const char* const name : {"/layer", "/upper"}) {
+    REQUIRE(::mkdir((room + name).c_str(), 0755) == 0);
+  }
+  make_tree(room + "/layer", {file("d/f", "1"), whiteout("gone")}, overlay_prefix());
+  // What lies in a lower layer is not in what the upper changes.
+  const Ran committed = plyfs({"commit", "--upper", room + "/upper", "--lower", room + "/layer",
+                               room + "/layer/d/out.tar"});
+  CHECK(committed.err == "");
+  CHECK(committed.exit_code == 0);
+  CHECK(call::unlink(room + "/layer/d/out.tar") == "ok");
+  const Ran ran = plyfs({"convert", room + "/layer/", "--to", "aufs"});
+  CHECK(ran.err == "");
+  CHECK(ran.exit_code == 0);
+  CHECK(picture(room + "/layer") == Picture{".wh.gone=", "d/", "d/f=1"});
+  CHECK(picture(room).size() == 5);
   remove_tree(room);
 }
 
