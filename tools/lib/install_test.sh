@@ -136,5 +136,25 @@ else
   skip "completions of fish: fish is not installed"
 fi
 
+# ---- what is documented is what there is ------------------------------------------------------
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+if have scdoc; then
+  expect "each option is in man page and completions, and no other" \
+    python3 -B "$here/documented_test.py" options "$top"
+  if [[ -w /dev/fuse ]] && have fusermount3; then
+    mkdir "$room/examples"
+    expect "the examples of the man pages run" \
+      python3 -B "$here/documented_test.py" examples "$top" "$room/examples"
+    mkdir "$room/json"
+    expect "each member of the JSON reports is documented" \
+      python3 -B "$here/documented_test.py" json "$top" "$room/json"
+  else
+    skip "examples of the man pages: no /dev/fuse or no fusermount3"
+  fi
+else
+  skip "options and examples of the man pages: no scdoc"
+fi
+
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))
