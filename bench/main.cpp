@@ -6,6 +6,7 @@
 int main(int argc, char** argv) {
   plyfs::bench::register_walk_benchmarks();
   plyfs::bench::register_change_benchmarks();
+  plyfs::bench::register_name_benchmarks();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
     return 2;

@@ -89,5 +89,6 @@ void register_each(const std::string& name, std::int64_t iterations, Peers peers
 
 void register_walk_benchmarks();
 void register_change_benchmarks();
+void register_name_benchmarks();
 
 }  // namespace plyfs::bench
