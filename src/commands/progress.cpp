@@ -7,6 +7,14 @@
 #include "sys/terminal.h"
 
 namespace plyfs::commands {
+namespace {
+
+// One line of a terminal, drawn over again. What does not fit is cut off by the terminal: wrapped,
+// the first row would stay.
+constexpr const char* kBeginLine = "\r\x1b[K\x1b[?7l";
+constexpr const char* kEndLine = "\x1b[?7h";
+
+}  // namespace
 
 ProgressMode progress_mode(const std::string& word) {
   if (word == "plain") {
@@ -47,9 +55,10 @@ void ProgressLine::show(std::uint64_t entries, std::uint64_t bytes) {
   }
   const double seconds = std::chrono::duration<double>(shown_ - began_).count();
   const auto rate = static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds);
-  (void)std::fprintf(stderr, "%s%s: %llu entries, %s, %s/s%s", redraw_ ? "\r\x1b[K" : "",
+  (void)std::fprintf(stderr, "%s%s: %llu entries, %s, %s/s%s", redraw_ ? kBeginLine : "",
                      what_.c_str(), static_cast<unsigned long long>(entries),
-                     human_bytes(bytes).c_str(), human_bytes(rate).c_str(), redraw_ ? "" : "\n");
+                     human_bytes(bytes).c_str(), human_bytes(rate).c_str(),
+                     redraw_ ? kEndLine : "\n");
 }
 
 void ProgressLine::show_part(std::uint64_t done_bytes, std::uint64_t total_bytes) {
@@ -62,9 +71,9 @@ void ProgressLine::show_part(std::uint64_t done_bytes, std::uint64_t total_bytes
   const auto filled = static_cast<std::size_t>(part * static_cast<double>(kWidth));
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
   (void)std::fprintf(stderr, "%s%s: [%s] %.0f %%, %s of %s, %.0f s left%s",
-                     redraw_ ? "\r\x1b[K" : "", what_.c_str(), bar.c_str(), part * 100,
+                     redraw_ ? kBeginLine : "", what_.c_str(), bar.c_str(), part * 100,
                      human_bytes(done_bytes).c_str(), human_bytes(total_bytes).c_str(),
-                     seconds / part - seconds, redraw_ ? "" : "\n");
+                     seconds / part - seconds, redraw_ ? kEndLine : "\n");
 }
 
 }  // namespace plyfs::commands

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -152,6 +153,33 @@ TEST_CASE("GNU tar reads an export, and import reads GNU tar", "[transfer][store
       CHECK(status(host.data(copy) + "/hole").st_blocks < 100);
     }
   }
+}
+
+TEST_CASE("an export is the same whatever is shown of its progress", "[transfer][store]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+  make_everything(host.data("web"));
+  const auto with = [&](const std::string& progress) {
+    return host.command(
+        {"volume", "export", "web", "-o", host(progress + ".tar"), "--progress", progress});
+  };
+  // Not byte by byte: reading moves atimes.
+  const auto listed = [&](const std::string& progress) {
+    return run({"tar", "--full-time", "-tvf", host(progress + ".tar")}).out;
+  };
+  CHECK_DONE(run(with("none")), "");
+  const std::string whole = listed("none");
+  CHECK(std::count(whole.begin(), whole.end(), '\n') > 5);
+  CHECK(run(with("plain")).exit_code == 0);
+  CHECK(listed("plain") == whole);
+  std::string line;
+  for (const std::string& word : with("auto")) {
+    line += "'" + word + "' ";
+  }
+  const Ran on_terminal = run({"script", "-qec", line, "/dev/null"});
+  INFO(on_terminal.out);
+  CHECK(on_terminal.exit_code == 0);
+  CHECK(listed("auto") == whole);
 }
 
 TEST_CASE("a socket is left out of an export, and that is told", "[transfer][store]") {
