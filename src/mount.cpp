@@ -224,6 +224,13 @@ bool Builder::open_workdir(ops::Foundation& foundation) {
 bool Builder::probe_abilities(ops::Foundation& foundation) {
   auto abilities =
       layer::probe_upper(*foundation.workdir, options_.whiteout, options_.xattr_namespace);
+  const bool wished = options_.whiteout != WhiteoutFamily::kProbe ||
+                      options_.xattr_namespace != XattrNamespace::kProbe;
+  if (!abilities && abilities.error() == EOPNOTSUPP && !wished) {
+    return fail(failure_of("upper directory's filesystem takes no whiteouts of any kind",
+                           *options_.upper, abilities.error(),
+                           "use a directory on ext4, xfs, btrfs or tmpfs, not in another union"));
+  }
   if (!abilities) {
     return fail(failure_of("upper directory cannot hold the marks that were asked for",
                            *options_.upper, abilities.error(),

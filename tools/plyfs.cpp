@@ -233,6 +233,8 @@ int run(std::span<const char* const> arguments) {
 int main(int argc, char** argv) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   if (const auto filled = plyfs::sys::fill_standard_descriptors(); !filled) {
+    complain("cannot open: /dev/null: " + filled.error().message() +
+             "; give this root directory the usual devices");
     return plyfs::config::kExitSystem;
   }
   try {

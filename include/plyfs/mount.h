@@ -43,7 +43,8 @@ class Mount {
   /// Settled by make().
   [[nodiscard]] VolumeReport volume_report() const;
 
-  /// Unmounts and makes run() return. Async-signal-safe; may be called from any thread.
+  /// Unmounts, and makes run() return when the last user has let go; called again, at once.
+  /// Async-signal-safe; may be called from any thread.
   void stop();
 
  private:

@@ -18,7 +18,7 @@ struct RequestContext {
 enum class Plus : std::uint8_t { kNo, kYes };
 enum class SyncKind : std::uint8_t { kAll, kData };
 enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
-/// kPageCache: the kernel writes back what it has cached; it keeps the times itself.
+/// kPageCache: the kernel writes back what it has cached, or has it on: it keeps the times itself.
 enum class WriteOrigin : std::uint8_t { kCaller, kPageCache };
 /// kAppend: the file was opened with O_APPEND. The kernel's idea of where the end is may be old.
 enum class WritePlace : std::uint8_t { kAtOffset, kAppend };

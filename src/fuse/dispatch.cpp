@@ -392,12 +392,19 @@ void on_removexattr(fuse_req_t request, fuse_ino_t id, const char* name) {
   });
 }
 
+/// Of a change that the kernel does not cache: with writeback it keeps the file's times itself all
+/// the same.
+WriteOrigin direct_change(fuse_req_t request) {
+  return dispatcher(request).writeback ? WriteOrigin::kPageCache : WriteOrigin::kCaller;
+}
+
 void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,
                   fuse_file_info* /*file*/) {
   serve(request, "fallocate", id, nullptr, [&]() -> Status {
     TRY(on_node(request, id, [&](auto& fs, auto& node) {
       return fs.fallocate(context_of(request), node, mode,
-                          {offset, static_cast<std::size_t>(length), privileged_caller(request)});
+                          {offset, static_cast<std::size_t>(length), privileged_caller(request),
+                           direct_change(request)});
     }));
     return reply_done(request);
   });
@@ -409,8 +416,9 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset,
   serve(request, "copy_file_range", to, nullptr, [&]() -> Status {
     const std::size_t copied = TRY(on_nodes(
         request, from, to, [&](auto& fs, auto& source, auto& target) -> Result<std::size_t> {
-          return fs.copy_file_range(context_of(request), source, from_offset, target,
-                                    {to_offset, size, privileged_caller(request)});
+          return fs.copy_file_range(
+              context_of(request), source, from_offset, target,
+              {to_offset, size, privileged_caller(request), direct_change(request)});
         }));
     (void)fuse_reply_write(request, copied);
     return {};

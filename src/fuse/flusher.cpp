@@ -12,22 +12,29 @@ Flusher::Flusher(fuse_session* session) : session_(session) {
   thread_ = std::thread{[this] { work(); }};
 }
 
-Flusher::~Flusher() {
+Flusher::~Flusher() { finish(); }
+
+void Flusher::finish() {
   {
     const std::lock_guard lock{mu_};
     stopping_ = true;
   }
   changed_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
 }
 
 void Flusher::after_writeback(fuse_ino_t id, std::function<void()> answer) {
-  {
-    const std::lock_guard lock{mu_};
-    ReplyPath path = reply_path();
-    path.own_ring = false;
-    jobs_.push_back({id, path, std::move(answer)});
+  std::unique_lock lock{mu_};
+  if (stopping_) {
+    lock.unlock();
+    return answer();
   }
+  ReplyPath path = reply_path();
+  path.own_ring = false;
+  jobs_.push_back({id, path, std::move(answer)});
+  lock.unlock();
   changed_.notify_one();
 }
 

@@ -14,7 +14,7 @@
 namespace plyfs::fuse {
 
 /// A thread of its own: the kernel's writeback comes as WRITE requests, so no worker may wait for
-/// it. Thread-safe. Destroyed after the workers; what is still queued is answered then.
+/// it. Thread-safe. Destroyed after the workers.
 class Flusher {
  public:
   explicit Flusher(fuse_session* session);
@@ -24,7 +24,11 @@ class Flusher {
 
   /// Runs `answer` once no dirty page of the inode is left. The reply leaves by the calling
   /// thread's path, which that thread must not use for this request any more.
+  /// Once finish() was called `answer` runs at once, and pages may be left.
   void after_writeback(fuse_ino_t id, std::function<void()> answer);
+  /// Answers what is queued, and ends the thread. While workers still serve, or the connection is
+  /// gone: elsewise the kernel's writeback would never end. By one thread.
+  void finish();
 
  private:
   struct Job {

@@ -182,10 +182,17 @@ Session::Session(SessionOptions options, fuse_session* session, Dispatcher& disp
     : options_(std::move(options)), session_(session), dispatcher_(dispatcher) {}
 
 Session::~Session() {
-  if (mounted_) {
+  unmount();
+  fuse_session_destroy(session_);
+}
+
+void Session::unmount() {
+  // A user may have detached us, and mounted something else there since.
+  const auto shown = sys::device_at(options_.mountpoint);
+  if (mounted_ && (!shown_device_ || !shown || *shown == *shown_device_)) {
     fuse_session_unmount(session_);
   }
-  fuse_session_destroy(session_);
+  mounted_ = false;
 }
 
 Result<std::unique_ptr<Session>> Session::make(SessionOptions options, Dispatcher& dispatcher) {
@@ -215,8 +222,8 @@ Status Session::mount() {
     return Errno{errno == 0 ? EPERM : errno};
   }
   mounted_ = true;
-  if (dispatcher_.backed_files != nullptr) {
-    dispatcher_.backed_files->set_device(sys::BorrowedFd{fuse_session_fd(session_)});
+  if (const auto shown = sys::device_at(options_.mountpoint)) {
+    shown_device_ = *shown;
   }
   fuse_custom_io io{};
   io.writev = on_writev;
@@ -224,12 +231,15 @@ Status Session::mount() {
   if (fuse_session_custom_io(session_, &io, fuse_session_fd(session_)) != 0) {
     return Errno{EIO};
   }
+  // libfuse closes its own when it unmounts, and users may go on for long after.
+  device_ = TRY(sys::clone_fuse_device(sys::BorrowedFd{fuse_session_fd(session_)}));
+  if (dispatcher_.backed_files != nullptr) {
+    dispatcher_.backed_files->set_device(device_.borrow());
+  }
   return {};
 }
 
-Result<sys::UniqueFd> Session::clone_device() {
-  return sys::clone_fuse_device(sys::BorrowedFd{fuse_session_fd(session_)});
-}
+Result<sys::UniqueFd> Session::clone_device() { return sys::clone_fuse_device(device_.borrow()); }
 
 Session::Served Session::serve_one(int device, char* buffer, CallerFollower* follower) {
   const auto got = sys::read_message(sys::BorrowedFd{device}, buffer, kBufferBytes);
@@ -274,7 +284,8 @@ void Session::work(sys::UniqueFd device) {
   reply_path().device = device.borrow().get();
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   CallerFollower follower{options_.follow_callers};
-  while (serve_one(reply_path().device, buffer.get(), &follower) != Served::kEnd) {
+  while (!ending_.load(std::memory_order_relaxed) &&
+         serve_one(reply_path().device, buffer.get(), &follower) != Served::kEnd) {
     if (uses_rings_ && is_forget(header_of(buffer.get()).opcode)) {
       // Nobody waits for these. While we do not, the caller's kernel has nobody to wake.
       std::this_thread::sleep_for(kForgetsGather);
@@ -303,7 +314,7 @@ bool Session::make_rings() {
 }
 
 Status Session::lend_slots(const Ring& ring) {
-  const sys::BorrowedFd device{fuse_session_fd(session_)};
+  const sys::BorrowedFd device = device_.borrow();
   TRY(ring.ring->lend_slot(device, ring.processor));
   if (&ring == rings_.data()) {
     // Queues of processors that are not there (yet): the kernel wants something in each.
@@ -340,7 +351,7 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
       ring.shifts->hand_over();
     }
   }
-  reply_path().device = fuse_session_fd(session_);
+  reply_path().device = device_.borrow().get();
   reply_path().ring = ring.ring.get();
   ShiftWatch watch{options_.follow_callers ? std::optional{shift} : std::nullopt};
   while (ring.shifts->await(shift)) {
@@ -353,10 +364,10 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
   }
 }
 
-/// Returns true when the shift is over, false at the end of the connection.
+/// Returns true when the shift is over, false at the end of the connection, or of our serving it.
 bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch) {
   ReplyPath& path = reply_path();
-  for (;;) {
+  while (!ending_.load(std::memory_order_relaxed)) {
     const auto slot = ring.wait();
     if (!slot) {
       if (slot.error() != ENOTCONN) {
@@ -377,13 +388,15 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& wa
       return true;
     }
   }
+  (void)ring.hand_over();  // the last reply
+  return false;
 }
 
 Status Session::serve(const std::function<void()>& ready) {
   // The first message is INIT, and libfuse keeps what it says without a lock.
   {
     const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-    reply_path().device = fuse_session_fd(session_);
+    reply_path().device = device_.borrow().get();
     Served first = Served::kNothing;
     while (first == Served::kNothing) {
       first = serve_one(reply_path().device, buffer.get(), nullptr);
@@ -397,7 +410,7 @@ Status Session::serve(const std::function<void()>& ready) {
   dispatcher_.flusher = &flusher;
   std::optional<Sweeper> sweeper;
   if (dispatcher_.live_volumes) {
-    sweeper.emplace(dispatcher_);
+    sweeper.emplace(dispatcher_, device_.borrow());
   }
   std::vector<std::thread> workers;
   std::atomic<unsigned> running{0};
@@ -440,8 +453,16 @@ Status Session::serve(const std::function<void()>& ready) {
   // Unmounted already, or asked to stop: then the mount is taken off the tree now, and the workers
   // go on until the last user has closed its files.
   if (running.load() == workers.size() || rings_failed_) {
-    fuse_session_unmount(session_);
-    mounted_ = false;
+    unmount();
+  }
+  while (running.load() > 0 && stops_.load() < 2) {
+    sys::wait_event(wake_.borrow());
+  }
+  if (running.load() > 0) {
+    // These two wait for the kernel, which may wait for requests that workers serve.
+    sweeper.reset();
+    flusher.finish();
+    end_workers(workers, running);
   }
   for (std::thread& worker : workers) {
     worker.join();
@@ -450,6 +471,21 @@ Status Session::serve(const std::function<void()>& ready) {
   return rings_failed_ ? Status{Errno{EIO}} : Status{};
 }
 
-void Session::stop() { sys::signal_event(wake_.borrow()); }
+void Session::end_workers(std::vector<std::thread>& workers, const std::atomic<unsigned>& running) {
+  constexpr int kAgain_ms = 10;
+  ending_ = true;
+  // Who is just about to wait is not woken: hence again until all have ended.
+  while (running.load() > 0) {
+    for (std::thread& worker : workers) {
+      sys::interrupt_thread(worker.native_handle());
+    }
+    sys::wait_event(wake_.borrow(), kAgain_ms);
+  }
+}
+
+void Session::stop() {
+  stops_.fetch_add(1);
+  sys::signal_event(wake_.borrow());
+}
 
 }  // namespace plyfs::fuse

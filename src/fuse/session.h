@@ -7,6 +7,7 @@
 #include <functional>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,7 +45,8 @@ class Session {
   /// Serves until unmounted or stop(). `ready` is called when workers serve: what it does may use
   /// the mount.
   Status serve(const std::function<void()>& ready);
-  /// Async-signal-safe.
+  /// Takes the mount off the tree, and serves on until its last user lets go. Called again, ends
+  /// serving then and there: what users still have open fails from then on. Async-signal-safe.
   void stop();
   /// Whether requests come over io_uring. Known when `ready` is called. Thread-safe.
   [[nodiscard]] bool uses_rings() const { return uses_rings_; }
@@ -70,18 +72,27 @@ class Session {
   Status lend_slots(const Ring& ring);
   void work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent);
   bool serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch);
+  /// Makes each worker end after the request at hand; blocks until `running`, which they count
+  /// down, is 0.
+  void end_workers(std::vector<std::thread>& workers, const std::atomic<unsigned>& running);
   Result<sys::UniqueFd> clone_device();
+  /// Detaches the mount, if it is still what the mountpoint shows.
+  void unmount();
 
   const SessionOptions options_;
   fuse_session* session_;
   Dispatcher& dispatcher_;
   Counters counters_;
+  sys::UniqueFd device_;     ///< /dev/fuse, from mount() to the end
   std::vector<Ring> rings_;  ///< empty: requests are read from the device
   std::atomic<bool> uses_rings_{false};
   std::atomic<bool> passes_through_{false};
   std::atomic<bool> rings_failed_{false};
-  sys::UniqueFd wake_;  ///< eventfd: stop() or the last worker's end
+  sys::UniqueFd wake_;  ///< eventfd: stop() or a worker's end
+  std::atomic<unsigned> stops_{0};
+  std::atomic<bool> ending_{false};
   bool mounted_ = false;
+  std::optional<std::uint64_t> shown_device_;  ///< st_dev of the mount
 };
 
 }  // namespace plyfs::fuse

@@ -14,7 +14,8 @@ constexpr std::chrono::seconds kInterval{2};
 
 }  // namespace
 
-Sweeper::Sweeper(Dispatcher& dispatcher) : dispatcher_(dispatcher) {
+Sweeper::Sweeper(Dispatcher& dispatcher, sys::BorrowedFd device)
+    : dispatcher_(dispatcher), device_(device) {
   const sys::BlockSignals blocked;
   thread_ = std::thread{[this] { work(); }};
 }
@@ -30,7 +31,7 @@ Sweeper::~Sweeper() {
 
 void Sweeper::work() {
   sys::detach_thread_fs();
-  reply_path().device = fuse_session_fd(dispatcher_.session);
+  reply_path().device = device_.get();
   std::unique_lock lock{mu_};
   while (!changed_.wait_for(lock, kInterval, [this] { return stopping_; })) {
     lock.unlock();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "fuse/dispatch.h"
+#include "sys/unique_fd.h"
 
 namespace plyfs::fuse {
 
@@ -17,7 +18,8 @@ namespace plyfs::fuse {
 /// own, since the question waits for the directory's lock, which a request may hold.
 class Sweeper {
  public:
-  explicit Sweeper(Dispatcher& dispatcher);
+  /// `device` is /dev/fuse, and is borrowed.
+  Sweeper(Dispatcher& dispatcher, sys::BorrowedFd device);
   ~Sweeper();
   Sweeper(const Sweeper&) = delete;
   Sweeper& operator=(const Sweeper&) = delete;
@@ -26,6 +28,7 @@ class Sweeper {
   void work();
 
   Dispatcher& dispatcher_;
+  const sys::BorrowedFd device_;
   std::mutex mu_;  // std's own: a condition variable cannot wait on the annotated Mutex
   std::condition_variable changed_;
   bool stopping_ = false;  // guarded by mu_

@@ -3,16 +3,20 @@
 #include <string>
 
 #include "layer/format.h"
+#include "layer/marks.h"
 #include "sys/dir_ops.h"
 #include "sys/object_stat.h"
 
 namespace plyfs::layer {
 namespace {
 
+/// Another union takes marks and keeps them to itself: only what is read back counts.
 bool can_mark(Workdir& workdir, const StagedEntry& directory, XattrNamespace space) {
-  return workdir.writer()
-      .set_xattr(directory.object(), mark_name(space, Mark::kImpure), "y", 0)
-      .has_value();
+  if (!workdir.writer().set_xattr(directory.object(), mark_name(space, Mark::kImpure), "y", 0)) {
+    return false;
+  }
+  const auto marks = read_dir_marks(directory.object(), Reading::kAsIs);
+  return marks && marks->impure;
 }
 
 bool can_make_whiteout_device(Workdir& workdir, const StagedEntry& device) {
@@ -29,6 +33,7 @@ bool can_make_aufs_whiteout(Workdir& workdir) {
   const std::string name = aufs_whiteout_name("probe");
   UpperWriter& writer = workdir.writer();
   return writer.create_file(workdir.staging(), name.c_str(), 0444).has_value() &&
+         sys::stat_object({workdir.staging(), name.c_str()}).has_value() &&
          writer.unlink_file(workdir.staging(), name.c_str()).has_value();
 }
 
@@ -76,7 +81,7 @@ Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
   const bool may_be_aufs = family == WhiteoutFamily::kProbe || family == WhiteoutFamily::kAufs;
   const bool aufs = may_be_aufs && can_make_aufs_whiteout(workdir);
   if (family == WhiteoutFamily::kProbe) {
-    family = !aufs && found.marks ? WhiteoutFamily::kXattr : WhiteoutFamily::kAufs;
+    family = aufs ? WhiteoutFamily::kAufs : WhiteoutFamily::kXattr;
   }
   if ((family == WhiteoutFamily::kChar && !devices) ||
       (family == WhiteoutFamily::kXattr && !found.marks) ||

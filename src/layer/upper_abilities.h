@@ -16,7 +16,8 @@ struct UpperAbilities {
   bool rename_whiteout = false;                      ///< RENAME_WHITEOUT
 };
 
-/// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace).
+/// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace). EOPNOTSUPP
+/// without a wish: no family of whiteouts can be had there.
 Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
                                    XattrNamespace xattr_namespace);
 

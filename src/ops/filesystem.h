@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "base/file_stat.h"
 #include "base/id_map.h"
@@ -271,6 +272,9 @@ class FileSystem {
   // I/O
   Result<sys::FdPin> open_io(node::Node& node, sys::Access access);
   Result<sys::FdPin> open_data(node::Node& node);
+  template <typename Change>
+  std::invoke_result_t<Change> keeping_mtime(node::Node& node, sys::ObjectRef object,
+                                             WriteOrigin origin, Change change);
   Result<sys::UniqueFd> open_upper(node::Node& node, sys::Access access);
   Result<sys::UniqueFd> open_object(sys::ObjectRef object, sys::Access access);
   Result<sys::UniqueFd> open_at_path(const merge::DataLocation& data);

@@ -133,12 +133,31 @@ Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node,
   return written;
 }
 
+/// A `change` of a file's data that leaves mtime alone where the kernel keeps that itself. It sends
+/// a SETATTR only if its mtime moved, and that has the steps of its clock: ours would stay ahead.
+template <typename Change>
+std::invoke_result_t<Change> FileSystem::keeping_mtime(Node& node, sys::ObjectRef object,
+                                                       WriteOrigin origin, Change change) {
+  if (origin == WriteOrigin::kCaller) {
+    return change();
+  }
+  const node::CopyUpLock lock{locks_, node};
+  const FileStat before = TRY(sys::stat_object(object));
+  auto changed = change();
+  if (changed) {
+    TRY(f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
+  }
+  return changed;
+}
+
 Status FileSystem::fallocate(const RequestContext& context, Node& node, int mode,
                              const WriteRequest& request) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
-  TRY(f_.writer->allocate(file->borrow(), mode, request.offset,
-                          static_cast<std::int64_t>(request.size_bytes)));
+  TRY(keeping_mtime(node, {file->borrow(), ""}, request.origin, [&] {
+    return f_.writer->allocate(file->borrow(), mode, request.offset,
+                               static_cast<std::int64_t>(request.size_bytes));
+  }));
   return request.privileged == PrivilegedWrite::kKillSuid
              ? kill_privileges(context, {file->borrow(), ""})
              : Status{};
@@ -150,8 +169,10 @@ Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, N
   TRY(ensure_upper(to, Want::kData));
   const sys::FdPin source = TRY(open_io(from, sys::Access::kRead));
   const sys::FdPin target = TRY(open_io(to, sys::Access::kReadWrite));
-  const std::size_t copied = TRY(f_.writer->copy_range(
-      source->borrow(), from_offset, target->borrow(), request.offset, request.size_bytes));
+  const std::size_t copied = TRY(keeping_mtime(to, {target->borrow(), ""}, request.origin, [&] {
+    return f_.writer->copy_range(source->borrow(), from_offset, target->borrow(), request.offset,
+                                 request.size_bytes);
+  }));
   if (request.privileged == PrivilegedWrite::kKillSuid) {
     TRY(kill_privileges(context, {target->borrow(), ""}));
   }

@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <climits>
@@ -85,6 +88,28 @@ void wait_event(BorrowedFd event) {
   std::uint64_t value = 0;
   while (::read(event.get(), &value, sizeof value) < 0 && errno == EINTR) {
   }
+}
+
+void wait_event(BorrowedFd event, int timeout_ms) {
+  pollfd wait = {event.get(), POLLIN, 0};
+  if (::poll(&wait, 1, timeout_ms) > 0) {
+    wait_event(event);
+  }
+}
+
+void interrupt_thread(pthread_t thread) {
+  struct sigaction wake = {};  // without SA_RESTART
+  wake.sa_handler = [](int) {};
+  (void)::sigaction(SIGUSR1, &wake, nullptr);
+  (void)::pthread_kill(thread, SIGUSR1);
+}
+
+Result<std::uint64_t> device_at(const std::string& path) {
+  struct ::statx found {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &found) != 0) {
+    return Errno{errno};
+  }
+  return gnu_dev_makedev(found.stx_dev_major, found.stx_dev_minor);
 }
 
 Result<std::string> absolute_path(const std::string& path) {

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -19,6 +20,10 @@
 
 namespace plyfs::sys {
 namespace {
+
+// Documentation/admin-guide/devices.txt
+constexpr unsigned kMiscMajor = 10;
+constexpr unsigned kFuseMinor = 229;
 
 Answer answer(int condition) { return condition != 0 ? Answer::kYes : Answer::kNo; }
 
@@ -34,7 +39,11 @@ Status open_device() {
   if (!device.valid()) {
     return Errno{errno};
   }
-  return {};
+  // Containers put other things in the place of devices that they hide.
+  struct stat facts = {};
+  const bool is_fuse = ::fstat(device.borrow().get(), &facts) == 0 && S_ISCHR(facts.st_mode) &&
+                       facts.st_rdev == makedev(kMiscMajor, kFuseMinor);
+  return is_fuse ? Status{} : Status{Errno{ENODEV}};
 }
 
 // A capability counts only where it was given: in the user namespace that owns our mounts.

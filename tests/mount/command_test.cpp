@@ -1,5 +1,6 @@
 // The command line as users and callers type it: what works, and what is refused how.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -162,6 +163,71 @@ TEST_CASE("a SIGTERM unmounts and ends with 0", "[command]") {
   });
 }
 
+/// By poll(2), which tells of each change of the mount table.
+void await_unmounted(const std::string& mountpoint) {
+  const File mounts("/proc/self/mountinfo", O_RDONLY);
+  while (is_mounted(mountpoint)) {
+    pollfd wait = {mounts.fd(), POLLPRI, 0};
+    (void)::poll(&wait, 1, -1);
+  }
+}
+
+void check_second_sigterm(const std::string& transport) {
+  INFO(transport);
+  const std::string options = std::string{kUsual} + "," + transport;
+  const Place place(usual());
+  REQUIRE(place.plyfs({"mount", "-o", options, "mnt"}).exit_code == 0);
+  const std::vector<pid_t> running = place.daemons();
+  REQUIRE(running.size() == 1);
+  File user(place("mnt/f"), O_RDWR);
+  REQUIRE(user.opened() == "ok");
+  CHECK(user.pwrite("w", 0) == "ok");
+  CHECK(outcome(::fsync(user.fd())) == "ok");
+  ::kill(running[0], SIGTERM);
+  await_unmounted(place("mnt"));
+  CHECK(user.pwrite("x", 1) == "ok");
+  CHECK(outcome(::fsync(user.fd())) == "ok");  // it serves on
+  CHECK(content(place("upper/f")) == "wx");
+  ::kill(running[0], SIGTERM);
+  CHECK(wait_for(running[0], 60) == 0);
+  // ECONNABORTED: io_uring may still be taking its ring down.
+  const std::string cut_off = outcome(::fsync(user.fd()));
+  CHECK((cut_off == "ENOTCONN" || cut_off == "ECONNABORTED"));
+  (void)user.close();
+  REQUIRE(place.plyfs({"mount", "-o", options, "mnt"}).exit_code == 0);
+  place.check_and_unmount({"f=wx", "g=2"});
+}
+
+TEST_CASE("a second SIGTERM ends a daemon that waits for its last user", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    check_second_sigterm("uring=off");
+    if (content("/sys/module/fuse/parameters/enable_uring") != "Y\n") {
+      return skip("FUSE over io_uring is off: echo Y > /sys/module/fuse/parameters/enable_uring");
+    }
+    check_second_sigterm("uring=on");
+  });
+}
+
+TEST_CASE("a detached mount whose daemon is ended leaves the one that took its place",
+          "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    REQUIRE(place.plyfs({"mount", "-o", kUsual, "mnt"}).exit_code == 0);
+    const std::vector<pid_t> running = place.daemons();
+    REQUIRE(running.size() == 1);
+    File user(place("mnt/f"), O_RDWR);
+    REQUIRE(user.pwrite("w", 0) == "ok");
+    REQUIRE(run({is_root() ? "umount" : "fusermount3", is_root() ? "-l" : "-uz", place("mnt")})
+                .exit_code == 0);
+    REQUIRE(place.plyfs({"mount", "-o", "lowerdir=low2", "mnt"}).exit_code == 0);
+    ::kill(running[0], SIGTERM);
+    ::kill(running[0], SIGINT);  // a second SIGTERM could fall together with the first
+    CHECK(wait_for(running[0], 60) == 0);
+    (void)user.close();
+    place.check_and_unmount({"g=2"});
+  });
+}
+
 struct Refusal {
   const char* what;
   Arguments arguments;
@@ -228,6 +294,37 @@ TEST_CASE("bad input gets one line with cause and remedy, and leaves nothing", "
       CHECK(ran.err.find("; ") != std::string::npos);  // the remedy
       place.check_nothing_runs();
       CHECK_FALSE(is_mounted(place("mnt")));
+      CHECK(difference(before, full_dump(place.root())).empty());
+    }
+  });
+}
+
+TEST_CASE("what is missing on the machine gets one line with cause and remedy", "[command][root]") {
+  on(plyfs_only(), [](const System&) {
+    if (!is_root()) {
+      return skip("needs root: hiding a device from a mount namespace");
+    }
+    struct Lack {
+      const char* hide;  ///< run in a mount namespace of its own
+      const char* says;
+    };
+    for (const Lack& lack :
+         {Lack{"mount -t tmpfs plyfs-dev /dev && mknod /dev/null c 1 3",
+               "plyfs: cannot open the FUSE device: /dev/fuse: No such file or directory; load the "
+               "module with 'modprobe fuse'; in a container pass '--device /dev/fuse'\n"},
+          Lack{"mount --bind /dev/null /dev/fuse",
+               "plyfs: cannot open the FUSE device: /dev/fuse: No such device; load the module "
+               "with 'modprobe fuse'; in a container pass '--device /dev/fuse'\n"}}) {
+      INFO(lack.hide);
+      const Place place(usual());
+      const Dump before = full_dump(place.root());
+      const Ran ran = run(
+          {"unshare", "-m", "sh", "-c",
+           std::string{lack.hide} + " && exec \"$0\" mount -o " + kUsual + " mnt", plyfs_program()},
+          place.root());
+      CHECK(ran.exit_code == 32);
+      CHECK(ran.out.empty());
+      CHECK(ran.err == lack.says);
       CHECK(difference(before, full_dump(place.root())).empty());
     }
   });

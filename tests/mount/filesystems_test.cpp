@@ -7,6 +7,7 @@
 #include <map>
 
 #include "stack.h"
+#include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
@@ -122,6 +123,32 @@ TEST_CASE("layers on every kind of filesystem merge, change and come back", "[fi
     check_changed(stack);
     CHECK(inode_numbers(stack, kept) == before);
     CHECK(stack.left_overs() == Picture{});
+  });
+}
+
+TEST_CASE("an upper that takes marks and keeps them to itself is refused",
+          "[filesystems][command][root]") {
+  on(plyfs_only(), [](const System&) {
+    if (const std::string lack = MountedFilesystem::missing("fuse-overlayfs"); !lack.empty()) {
+      return skip(lack);
+    }
+    const std::string place = fresh_directory();
+    make_tree(place, {dir("other"), file("low/f", "1"), dir("mnt")}, overlay_prefix());
+    {
+      const MountedFilesystem other("fuse-overlayfs", place + "/other", place + "/scratch");
+      REQUIRE(call::mkdir(place + "/other/upper") == "ok");
+      const Ran ran =
+          run({plyfs_program(), "mount", "-o", "lowerdir=low,upperdir=other/upper", "mnt"}, place);
+      CHECK(ran.exit_code == 32);
+      CHECK(ran.out.empty());
+      CHECK(ran.err ==
+            "plyfs: upper directory's filesystem takes no whiteouts of any kind: other/upper: "
+            "Operation not supported; use a directory on ext4, xfs, btrfs or tmpfs, not in another "
+            "union\n");
+      CHECK(sorted_names_in(place + "/other") == std::vector<std::string>{"upper"});
+      CHECK(sorted_names_in(place + "/mnt").empty());
+    }
+    remove_tree(place);
   });
 }
 

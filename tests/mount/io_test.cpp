@@ -155,6 +155,43 @@ TEST_CASE("fallocate changes size and content as asked", "[io]") {
   });
 }
 
+TEST_CASE("the mtime that fallocate and copy_file_range leave survives the mount", "[io]") {
+  on(all_systems(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("from", pattern(2 * kPage))}).upper();
+    stack.mount(system);
+    File from(stack("from"), O_RDONLY);
+    std::vector<std::pair<std::string, timespec>> seen;
+    // Clocks have steps of some milliseconds, and filesystems finer ones for who looks in between.
+    for (int i = 0; i < 60; ++i) {
+      const std::string name = stack("f" + std::to_string(i));
+      File handle(name, O_RDWR | O_CREAT);
+      REQUIRE(handle.pwrite(pattern(4 * kPage), 0) == "ok");
+      REQUIRE(outcome(::fsync(handle.fd())) == "ok");
+      (void)handle.stat();
+      off_t from_start = 0;
+      off_t start = 0;
+      if (i % 3 == 0) {
+        CHECK(outcome(::fallocate(handle.fd(), 0, 0, 5 * kPage)) == "ok");
+      } else if (i % 3 == 1) {
+        CHECK(outcome(::fallocate(handle.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                                  kPage)) == "ok");
+      } else {
+        CHECK(::copy_file_range(from.fd(), &from_start, handle.fd(), &start, kPage, 0) == kPage);
+      }
+      seen.emplace_back(name, handle.stat().st_mtim);
+      REQUIRE(handle.close() == "ok");
+    }
+    REQUIRE(from.close() == "ok");
+    stack.remount();
+    for (const auto& [name, mtime] : seen) {
+      struct stat now {};
+      REQUIRE(outcome(::stat(name.c_str(), &now)) == "ok");
+      CHECK(now.st_mtim.tv_sec == mtime.tv_sec);
+      CHECK(now.st_mtim.tv_nsec == mtime.tv_nsec);
+    }
+  });
+}
+
 TEST_CASE("SEEK_DATA and SEEK_HOLE find the holes, before and after copy-up", "[io]") {
   on(all_systems(), [](const System& system) {
     constexpr off_t kSize = off_t{8} << 20U;

@@ -5,6 +5,7 @@
 
 #include "attributes.h"
 #include "stack.h"
+#include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
@@ -197,6 +198,84 @@ TEST_CASE("a default ACL is inherited instead of the umask", "[permission][acl]"
       CHECK(permissions(stack(at + "p")) == 0660);
       CHECK(xattr(stack(at + "f"), kDefaultAcl) == "<ENODATA>");
     }
+  });
+}
+
+/// What the mounting user sees of directories that are closed to him below.
+const char* const kClosedDirectoryScript = R"sh(cd "$1" || exit 1
+say() { echo "$1: $(LC_ALL=C; export LC_ALL; shift; "$@" 2>&1 | sed 's/.*: //')"; }
+say 'mode of closed' stat -c %a closed
+say 'list closed' ls closed
+say 'list both' ls -U both
+say 'upper file of both' cat both/u
+say 'lower file of both' cat both/b
+say 'no file of both' cat both/none
+say 'file of closed' cat closed/s
+say 'new in closed' touch closed/x
+say 'new in both' touch both/x
+say 'mkdir in both' mkdir both/b
+say 'rmdir both' rmdir both
+say 'rmdir closed' rmdir closed
+say 'chmod closed' chmod 755 closed
+)sh";
+
+/// fusermount3 wants a user with a name.
+constexpr uid_t kNobody = 65534;
+
+TEST_CASE("a lower directory that is closed to the mounting user is refused as the kernel does",
+          "[permission][root]") {
+  on(unions(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: another user's layer");
+    }
+    const std::string place = fresh_directory();
+    for (const char* name : {"low", "up", "work", "mnt"}) {
+      REQUIRE(call::mkdir(place + "/" + name) == "ok");
+    }
+    make_tree(place + "/low",
+              {dir("closed").with_mode(0700), file("closed/s", "s"), dir("both").with_mode(0700),
+               file("both/b", "b")},
+              overlay_prefix());
+    make_tree(place + "/up", {file("both/u", "u")}, overlay_prefix());
+    for (const char* name : {"up", "up/both", "up/both/u", "work", "mnt"}) {
+      REQUIRE(call::chown(place + "/" + name, kNobody, kNobody) == "ok");
+    }
+    const std::string layers =
+        "lowerdir=" + place + "/low,upperdir=" + place + "/up,workdir=" + place + "/work";
+    const std::string mount = system.is_kernel()
+                                  ? "mount -t overlay overlay -o " + layers + ",userxattr "
+                                  : plyfs_program() + " mount -o " + layers + " ";
+    const std::string unmount = system.is_kernel() ? "umount " : "cd / && fusermount3 -u ";
+    Arguments command = {"setpriv", "--reuid=" + std::to_string(kNobody),
+                         "--regid=" + std::to_string(kNobody), "--clear-groups"};
+    if (system.is_kernel()) {
+      command.insert(command.end(), {"unshare", "-Urm"});
+    }
+    command.insert(command.end(), {"sh", "-c",
+                                   mount + place + "/mnt || exit 99\n(" + kClosedDirectoryScript +
+                                       ")\n" + unmount + place + "/mnt",
+                                   "sh", place + "/mnt"});
+    const Ran ran = run(command, "/");
+    if (ran.exit_code == 99 || ran.err.find("unshare") != std::string::npos) {
+      remove_tree(place);
+      return skip("an ordinary user cannot mount " + system.name + " here: " + ran.err);
+    }
+    CHECK(ran.err.empty());
+    CHECK(ran.out ==
+          "mode of closed: 700\n"
+          "list closed: Permission denied\n"
+          "list both: Permission denied\n"
+          "upper file of both: u\n"
+          "lower file of both: Permission denied\n"
+          "no file of both: Permission denied\n"
+          "file of closed: Permission denied\n"
+          "new in closed: Permission denied\n"
+          "new in both: Permission denied\n"
+          "mkdir in both: Permission denied\n"
+          "rmdir both: Permission denied\n"
+          "rmdir closed: Permission denied\n"
+          "chmod closed: Operation not permitted\n");
+    remove_tree(place);
   });
 }
 

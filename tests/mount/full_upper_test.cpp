@@ -1,0 +1,100 @@
+// An upper that is full: real filesystems with little room, and a quota that a user has used up.
+#include <sys/mount.h>
+
+#include "stack.h"
+#include "workspace.h"
+
+namespace plyfs::tests {
+namespace {
+
+/// fusermount3 wants a user with a name, and quotas do not hold for root.
+constexpr uid_t kNobody = 65534;
+constexpr std::size_t kBig = std::size_t{4} << 20U;
+
+/// What the mounting user sees. `$1` is the place, `$2` plyfs, `$3` the options.
+const char* const kScript = R"sh(cd "$1" || exit 1
+say() { echo "$1: $(LC_ALL=C; export LC_ALL; shift; "$@" 2>&1 | sed 's/.*: //')"; }
+show() {
+  say "$1 size" stat -c '%s %a' mnt/big
+  say "$1 content" cmp mnt/big low/big
+  say "$1 names" ls mnt
+}
+"$2" mount -o "$3" mnt || exit 99
+say 'cut by a byte' truncate -s 4194303 mnt/big
+show 'then'
+say 'cut by a byte again' truncate -s 4194303 mnt/big
+say 'appended' dd if=low/small of=mnt/big oflag=append conv=notrunc,fsync status=none
+say 'a small one' dd if=low/small of=mnt/small oflag=append conv=notrunc,fsync status=none
+say 'mode only' chmod 600 mnt/big
+say 'removed' rm mnt/gone
+fusermount3 -u mnt || exit 98
+say 'left over' ls work/work
+say 'upper' ls room/up
+"$2" mount -o "$3" mnt || exit 97
+show 'after remount'
+say 'small after remount' cat mnt/small
+fusermount3 -u mnt || exit 96
+)sh";
+
+/// `#whiteout` is what all whiteouts are links of; the next mount removes it.
+std::string expected(const std::string& error) {
+  return "cut by a byte: " + error +
+         "\nthen size: 4194304 644\nthen content: \nthen names: big\ngone\nsmall\n"
+         "cut by a byte again: " +
+         error + "\nappended: " + error +
+         "\na small one: \nmode only: \nremoved: \nleft over: #whiteout\nupper: big\ngone\nsmall\n"
+         "after remount size: 4194304 600\nafter remount content: \n"
+         "after remount names: big\nsmall\nsmall after remount: 1\n1\n";
+}
+
+TEST_CASE("an upper without room refuses the change and shows the old state", "[copyup][root]") {
+  struct Room {
+    const char* what;
+    const char* mount_options;
+    const char* error;
+  };
+  on(plyfs_only(), [](const System&) {
+    if (!is_root()) {
+      return skip("needs root: filesystems with little room");
+    }
+    for (const Room& room :
+         {Room{"a full filesystem", "size=1m,mode=0777", "No space left on device"},
+          Room{"a used up quota", "size=64m,mode=0777,usrquota,usrquota_block_hardlimit=1m",
+               "Disk quota exceeded"}}) {
+      INFO(room.what);
+      const std::string place = fresh_directory();
+      make_tree(place,
+                {file("low/big", pattern(kBig)), file("low/small", "1\n"), file("low/gone", "2"),
+                 dir("room"), dir("mnt")},
+                overlay_prefix());
+      const std::string directory = place + "/room";
+      if (::mount("plyfs-room", directory.c_str(), "tmpfs", 0, room.mount_options) != 0) {
+        skip(std::string{"tmpfs takes no "} + room.mount_options);
+        remove_tree(place);
+        continue;
+      }
+      make_tree(directory, {dir("up"), dir("work")}, overlay_prefix());
+      REQUIRE(call::symlink("room/work", place + "/work") == "ok");
+      for (const char* name :
+           {"low", "low/big", "low/small", "low/gone", "room/up", "room/work", "mnt"}) {
+        REQUIRE(call::chown(place + "/" + name, kNobody, kNobody) == "ok");
+      }
+      const std::string user = std::to_string(kNobody);
+      const Ran ran = run(
+          {"setpriv", "--reuid=" + user, "--regid=" + user, "--clear-groups", "sh", "-c", kScript,
+           "sh", place, plyfs_program(), "lowerdir=low,upperdir=room/up,workdir=room/work"},
+          "/");
+      CHECK(outcome(::umount2(directory.c_str(), 0)) == "ok");
+      remove_tree(place);
+      if (ran.exit_code == 99) {
+        return skip("an ordinary user cannot mount here: " + ran.err);
+      }
+      CHECK(ran.exit_code == 0);
+      CHECK(ran.err.empty());
+      CHECK(ran.out == expected(room.error));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace plyfs::tests
