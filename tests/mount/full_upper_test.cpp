@@ -1,6 +1,9 @@
 // An upper that is full: real filesystems with little room, and a quota that a user has used up.
 #include <sys/mount.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "stack.h"
 #include "workspace.h"
 
@@ -80,10 +83,16 @@ TEST_CASE("an upper without room refuses the change and shows the old state", "[
         REQUIRE(call::chown(place + "/" + name, kNobody, kNobody) == "ok");
       }
       const std::string user = std::to_string(kNobody);
+      const std::vector<pid_t> before = children();
       const Ran ran = run(
           {"setpriv", "--reuid=" + user, "--regid=" + user, "--clear-groups", "sh", "-c", kScript,
            "sh", place, plyfs_program(), "lowerdir=low,upperdir=room/up,workdir=room/work"},
           "/");
+      for (const pid_t pid : children()) {
+        if (std::find(before.begin(), before.end(), pid) == before.end()) {
+          CHECK(wait_for(pid, 60) == 0);  // daemons that have just been unmounted
+        }
+      }
       CHECK(outcome(::umount2(directory.c_str(), 0)) == "ok");
       remove_tree(place);
       if (ran.exit_code == 99) {
