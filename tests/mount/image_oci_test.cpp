@@ -110,6 +110,51 @@ TEST_CASE("times in tars keep their nanoseconds", "[image]") {
   remove_tree(room);
 }
 
+TEST_CASE("devices, xattrs, long and odd names, and all times come through umoci", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!is_root() || run({"umoci", "--version"}).exit_code != 0) {
+      return skip("needs root and umoci");
+    }
+    const std::string capability("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    Stack stack =
+        Stack{}
+            .lower({file("x/attr", "1")
+                        .with_xattr("user.k", std::string("v\0\xff", 3))
+                        .with_xattr("security.capability", capability),
+                    device("c", S_IFCHR, 5, 1), device("b", S_IFBLK, 7, 300), fifo("p"),
+                    file("long/" + std::string(120, 'y') + "/" + std::string(250, 'z') + "/" +
+                             std::string(255, 'w'),
+                         "deep"),
+                    symlink("far", std::string(900, 't')), file("odd \xff\n\t\x1b[31m", "odd"),
+                    file("before-1970", "n").with_mtime({-6, 750'000'000}),
+                    file("owned", "o").with_owner(3'000'000'000, 2'147'483'653).with_mode(06755),
+                    file("h/1", "hard"), hardlink("h/2", "h/1"), hardlink("other", "h/1")})
+            .upper();
+    stack.mount(system);
+    CHECK(call::overwrite(stack("h/1"), "new") == "ok");
+    CHECK(call::rename(stack("x"), stack("x2")) == "ok");
+    CHECK(call::rename(stack("long"), stack("long2")) == "ok");
+    CHECK(call::chmod(stack("before-1970"), 0600) == "ok");
+    CHECK(call::link(stack("owned"), stack("owned2")) == "ok");
+    CHECK(call::setxattr(stack("owned"), "user.q", "w") == "ok");
+    CHECK(call::rename(stack("odd \xff\n\t\x1b[31m"), stack("odd2\xff\n")) == "ok");
+    CHECK(call::unlink(stack("c")) == "ok");
+    const std::string room = fresh_directory();
+    CHECK(plyfs({"flatten", "--lower", stack.lower_path(0), room + "/0.tar"}).exit_code == 0);
+    CHECK(plyfs({"commit", stack(), room + "/1.tar"}).exit_code == 0);
+    const Ran through = shell("cd '" + room +
+                              "' && umoci init --layout oci && umoci new --image oci:test && "
+                              "umoci raw add-layer --image oci:test 0.tar && "
+                              "umoci raw add-layer --image oci:test 1.tar && "
+                              "umoci unpack --image oci:test bundle");
+    INFO(through.err);
+    REQUIRE(through.exit_code == 0);
+    CHECK(difference(dump_without_directory_times(stack()),
+                     dump_without_directory_times(room + "/bundle/rootfs")) == "");
+    remove_tree(room);
+  });
+}
+
 /// umoci keeps the owner that a user may not set in an xattr.
 void drop_rootless_marks(const std::string& root) {
   (void)::lremovexattr(root.c_str(), "user.rootlesscontainers");
