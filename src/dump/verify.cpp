@@ -49,7 +49,8 @@ class Verifier {
     if (answer.error) {
       add({Problem::kUnusable,
            Weight::kError,
-           answer.layer,
+           // The topmost that has the name: there the search began.
+           answer.versions.empty() ? stack_.first() : answer.versions.front().layer,
            answer.path,
            {},
            "cannot be looked up: " + answer.error->message()});

@@ -124,7 +124,7 @@ TEST_CASE("marks that say nothing sensible give an error or are no marks", "[dum
   CHECK(contains(verify.out,
                  "error: layer 1 /nowhere: a redirect to /no/such, where no layer "
                  "below has a directory\n"));
-  CHECK(contains(verify.out, "/climb: cannot be looked up: Invalid argument\n"));
+  CHECK(contains(verify.out, "error: layer 1 /climb: cannot be looked up: Invalid argument\n"));
 }
 
 /// Stack{} has no assignment: the layers are added one in the other.
