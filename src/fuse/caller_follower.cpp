@@ -7,8 +7,8 @@ namespace {
 
 // Of several callers at once none has so many requests in a row; one alone soon has.
 constexpr std::uint32_t kFirstLook = 8;
-// The caller may be bound elsewhere while it works.
-constexpr std::uint32_t kLookEvery = 256;
+// The caller may be moved while it works.
+constexpr std::uint32_t kLookEvery = 32;
 
 }  // namespace
 
@@ -23,9 +23,16 @@ void CallerFollower::note(pid_t caller) {
   if (caller != caller_) {
     caller_ = caller;
     streak_ = 0;
+    set_free();  // of several callers each may run somewhere else
   }
   if (++streak_ == kFirstLook || streak_ % kLookEvery == 0) {
     look_at(caller);
+  }
+}
+
+void CallerFollower::move_to(sys::ProcessorSet processors) {
+  if (bound_to_ != processors && allowed_->contains(processors) && processors.apply()) {
+    bound_to_ = std::move(processors);
   }
 }
 
@@ -34,11 +41,15 @@ void CallerFollower::look_at(pid_t caller) {
   if (!of_caller) {
     return;
   }
-  if (of_caller->count() == 1 && allowed_->contains(*of_caller)) {
-    if (bound_to_ != *of_caller && of_caller->apply()) {
-      bound_to_ = std::move(*of_caller);
-    }
-  } else if (bound_to_ && allowed_->apply()) {
+  if (of_caller->count() == 1) {
+    move_to(std::move(*of_caller));
+  } else if (const auto processor = sys::last_processor(caller)) {
+    move_to(sys::ProcessorSet::only(*processor));
+  }
+}
+
+void CallerFollower::set_free() {
+  if (bound_to_ && allowed_->apply()) {
     bound_to_.reset();
   }
 }

@@ -1,9 +1,9 @@
-// Puts a worker on the processor to which the one thread that it works for is bound.
+// Puts a worker on the processor of the one thread that it works for.
 //
-// A caller waits while its request is served, so the two need only one processor between them. One
-// that is bound to a processor (taskset(1), a container with one) cannot come to the worker; on
-// another processor, idle until then, each request and each reply first wakes a sleeping one
-// (D-048).
+// A caller waits while its request is served, so the two need only one processor between them. On
+// two, each request and each reply first wakes one that is asleep. A worker that yields to
+// everybody is no reason for the scheduler to move the caller away again (fuse/ring_shifts), and
+// where others want to run there is no idle processor to which it could (D-052).
 #pragma once
 
 #include <sys/types.h>
@@ -29,9 +29,13 @@ class CallerFollower {
     }
   }
 
+  /// To every processor that was allowed before.
+  void set_free();
+
  private:
   void note(pid_t caller);
   void look_at(pid_t caller);
+  void move_to(sys::ProcessorSet processors);
 
   std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off
   std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed

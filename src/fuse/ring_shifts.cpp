@@ -11,8 +11,9 @@ using std::chrono::seconds;
 
 // Beside nobody a thread waits some microseconds for each request: until its caller has gone to
 // sleep. Beside a busy process it is a time slice, some milliseconds.
-constexpr std::uint32_t kMeasureEvery = 4;  // requests
-constexpr microseconds kStarving{300};      // for each request
+constexpr std::uint32_t kMeasureEvery = 4;   // requests
+constexpr std::uint32_t kStarvingLooks = 3;  // in a row
+constexpr microseconds kStarving{300};       // for each request
 // A shift that ended sooner was a mistake, and the next one is put off twice as long.
 constexpr seconds kLongShift{1};
 constexpr milliseconds kLeastPatience{50};
@@ -50,7 +51,7 @@ void ShiftWatch::begin() {
                                         : std::min<Clock::duration>(2 * patience_, kMostPatience);
   next_look_ = now + patience_;
   delay_before_ = delay_.so_far();
-  requests_ = quiet_looks_ = 0;
+  requests_ = quiet_looks_ = starving_looks_ = 0;
 }
 
 bool ShiftWatch::is_over() {
@@ -66,10 +67,11 @@ bool ShiftWatch::is_starving() {
     return false;
   }
   const std::chrono::nanoseconds delay = delay_.so_far();
-  const bool starving = delay - delay_before_ > kStarving * requests_;
+  // A caller that computes between its requests lets us wait as well, now and then.
+  starving_looks_ = delay - delay_before_ > kStarving * requests_ ? starving_looks_ + 1 : 0;
   delay_before_ = delay;
   requests_ = 0;
-  return starving;
+  return starving_looks_ == kStarvingLooks;
 }
 
 // The caller of the request just served may run already; nobody else may.

@@ -54,6 +54,7 @@ class ShiftWatch {
   const std::optional<RingShifts::Shift> shift_;
   const sys::RunDelay delay_;
   std::uint32_t requests_ = 0;  ///< of the shift, or since the last measurement
+  std::uint32_t starving_looks_ = 0;
   std::chrono::nanoseconds delay_before_{0};
   // Of the ordinary thread:
   Clock::time_point ended_;      ///< its last shift

@@ -33,6 +33,10 @@ constexpr std::uint32_t kOpenPassthrough = 1U << 7;  // FOPEN_PASSTHROUGH, Linux
 constexpr std::size_t kMaxStackDepthAt = 36;         // fuse_init_out::max_stack_depth
 static_assert(offsetof(fuse_init_out, flags2) + sizeof(fuse_init_out::flags2) == kMaxStackDepthAt);
 constexpr std::chrono::milliseconds kForgetsGather{5};
+// A standby is called when a message waited at each of so many looks in a row.
+constexpr std::chrono::milliseconds kBetweenQueueLooks{4};
+constexpr unsigned kWaitingLooks = 2;
+constexpr unsigned kStillLooks = 50;      // then the burst is over
 constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is enough
 
 /// libfuse 3.14 knows neither KILLPRIV_V2, without which every write asks for security.capability
@@ -244,11 +248,14 @@ Result<sys::UniqueFd> Session::clone_device() { return sys::clone_fuse_device(de
 Session::Served Session::serve_one(int device, char* buffer, CallerFollower* follower) {
   const auto got = sys::read_message(sys::BorrowedFd{device}, buffer, kBufferBytes);
   if (!got) {
-    const bool again = got.error() == EINTR || got.error() == EAGAIN || got.error() == ENOENT;
+    if (got.error() == EAGAIN) {
+      return Served::kNothing;
+    }
+    const bool again = got.error() == EINTR || got.error() == ENOENT;
     if (!again && got.error() != ENODEV) {
       log::write(log::Level::kError, "reading from /dev/fuse: " + got.error().message());
     }
-    return again ? Served::kNothing : Served::kEnd;
+    return again ? Served::kAgain : Served::kEnd;
   }
   if (*got < sizeof(fuse_in_header)) {
     return Served::kEnd;
@@ -278,19 +285,98 @@ void Session::process(char* bytes, std::size_t size) {
   }
 }
 
-void Session::work(sys::UniqueFd device) {
+void Session::begin_thread(int device) {
   sys::detach_thread_fs();
   thread_counters() = &counters_.add_worker();
-  reply_path().device = device.borrow().get();
+  reply_path().device = device;
+}
+
+void Session::work_forgets(sys::UniqueFd device) {
+  begin_thread(device.borrow().get());
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-  CallerFollower follower{options_.follow_callers};
-  while (!ending_.load(std::memory_order_relaxed) &&
-         serve_one(reply_path().device, buffer.get(), &follower) != Served::kEnd) {
-    if (uses_rings_ && is_forget(header_of(buffer.get()).opcode)) {
+  Served served = Served::kAgain;
+  while (served != Served::kEnd && !ending_.load(std::memory_order_relaxed)) {
+    served = serve_one(reply_path().device, buffer.get(), nullptr);
+    if (served == Served::kRequest && is_forget(header_of(buffer.get()).opcode)) {
       // Nobody waits for these. While we do not, the caller's kernel has nobody to wake.
       std::this_thread::sleep_for(kForgetsGather);
     }
   }
+}
+
+void Session::work(RingShifts::Shift shift, sys::UniqueFd device) {
+  RingShifts& shifts = device_shifts_;
+  using enum RingShifts::Shift;
+  begin_thread(device.borrow().get());
+  const bool follow = options_.follow_callers;
+  if (shift == kYielding && (!follow || !sys::yield_to_everybody())) {
+    shifts.hand_over();
+  }
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  CallerFollower follower{follow};
+  ShiftWatch watch{follow ? std::optional{shift} : std::nullopt};
+  while (shifts.await(shift)) {
+    watch.begin();
+    const bool goes_on = serve_device(buffer.get(), follower, watch);
+    follower.set_free();
+    if (goes_on) {
+      shifts.hand_over();
+    } else {
+      shifts.end();
+    }
+  }
+}
+
+/// As serve_ring().
+bool Session::serve_device(char* buffer, CallerFollower& follower, ShiftWatch& watch) {
+  Served served = Served::kAgain;
+  while (served != Served::kEnd && !ending_.load(std::memory_order_relaxed)) {
+    served = serve_one(reply_path().device, buffer, &follower);
+    if (served == Served::kRequest) {
+      served_.fetch_add(1, std::memory_order_relaxed);
+      if (watch.is_over()) {
+        return true;
+      }
+    }
+  }
+  standbys_.end();
+  return false;
+}
+
+void Session::work_standby(sys::UniqueFd device) {
+  begin_thread(device.borrow().get());
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  while (standbys_.await()) {
+    Served served = Served::kAgain;
+    while (served == Served::kAgain || served == Served::kRequest) {
+      served = serve_one(reply_path().device, buffer.get(), nullptr);
+    }
+  }
+}
+
+void Session::watch_messages() {
+  using enum sys::Messages;
+  std::uint64_t before = 0;
+  // Between bursts nobody looks; the first message of one wakes us.
+  while (!ending_.load(std::memory_order_relaxed) &&
+         sys::messages_on(device_.borrow(), true) != kEnded) {
+    unsigned waiting = 0;
+    for (unsigned still = 0; still < kStillLooks;) {
+      if (!standbys_.pause(kBetweenQueueLooks)) {
+        return;
+      }
+      const bool waits = sys::messages_on(device_.borrow(), false) == kWaiting;
+      waiting = waits ? waiting + 1 : 0;
+      if (waiting == kWaitingLooks) {
+        standbys_.call();
+        waiting = 0;
+      }
+      const std::uint64_t now = served_.load(std::memory_order_relaxed);
+      still = now == before && !waits ? still + 1 : 0;
+      before = now;
+    }
+  }
+  standbys_.end();
 }
 
 bool Session::make_rings() {
@@ -331,8 +417,7 @@ Status Session::lend_slots(const Ring& ring) {
 
 void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
   using enum RingShifts::Shift;
-  sys::detach_thread_fs();
-  thread_counters() = &counters_.add_worker();
+  begin_thread(device_.borrow().get());
   if (options_.follow_callers) {
     // A request comes in the queue of its caller's processor.
     (void)sys::ProcessorSet::only(ring.processor).apply();
@@ -351,7 +436,6 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
       ring.shifts->hand_over();
     }
   }
-  reply_path().device = device_.borrow().get();
   reply_path().ring = ring.ring.get();
   ShiftWatch watch{options_.follow_callers ? std::optional{shift} : std::nullopt};
   while (ring.shifts->await(shift)) {
@@ -392,13 +476,37 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& wa
   return false;
 }
 
+/// One worker, which is two threads that take turns, and its standbys.
+template <typename Start>
+void Session::start_device_workers(const Start& start) {
+  using enum RingShifts::Shift;
+  for (const auto shift : {kYielding, kOrdinary}) {
+    auto device = clone_device();
+    if (!device) {
+      return;
+    }
+    start([this, shift, fd = std::move(*device)]() mutable { work(shift, std::move(fd)); });
+  }
+  if (options_.threads < 2) {
+    return;
+  }
+  start([this] { watch_messages(); });
+  for (unsigned i = 1; i < options_.threads; ++i) {
+    auto device = clone_device();
+    if (!device || !sys::do_not_sleep(device->borrow())) {
+      return;
+    }
+    start([this, fd = std::move(*device)]() mutable { work_standby(std::move(fd)); });
+  }
+}
+
 Status Session::serve(const std::function<void()>& ready) {
   // The first message is INIT, and libfuse keeps what it says without a lock.
   {
     const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
     reply_path().device = device_.borrow().get();
-    Served first = Served::kNothing;
-    while (first == Served::kNothing) {
+    Served first = Served::kAgain;
+    while (first == Served::kAgain || first == Served::kNothing) {
       first = serve_one(reply_path().device, buffer.get(), nullptr);
     }
     if (first == Served::kEnd) {
@@ -425,14 +533,13 @@ Status Session::serve(const std::function<void()>& ready) {
   };
   {
     const sys::BlockSignals blocked;
-    // With rings only FORGET and INTERRUPT are read from the device.
-    const unsigned readers = rings_.empty() ? std::max(options_.threads, 1U) : 1;
-    for (unsigned i = 0; i < readers; ++i) {
-      auto device = clone_device();
-      if (!device) {
-        break;
+    if (!rings_.empty()) {
+      // Only FORGET and INTERRUPT are read from the device.
+      if (auto device = clone_device()) {
+        start([this, fd = std::move(*device)]() mutable { work_forgets(std::move(fd)); });
       }
-      start([this, fd = std::move(*device)]() mutable { work(std::move(fd)); });
+    } else {
+      start_device_workers(start);
     }
     for (Ring& ring : rings_) {
       for (const auto shift : {RingShifts::Shift::kYielding, RingShifts::Shift::kOrdinary}) {

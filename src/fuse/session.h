@@ -15,6 +15,7 @@
 #include "fuse/counters.h"
 #include "fuse/dispatch.h"
 #include "fuse/ring_shifts.h"
+#include "fuse/standbys.h"
 #include "plyfs/result.h"
 #include "sys/fuse_ring.h"
 #include "sys/unique_fd.h"
@@ -57,11 +58,20 @@ class Session {
 
  private:
   Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
-  enum class Served : std::uint8_t { kRequest, kNothing, kEnd };
+  /// kNothing: there is none now. kAgain: try at once.
+  enum class Served : std::uint8_t { kRequest, kNothing, kAgain, kEnd };
   /// `follower` may be null.
   Served serve_one(int device, char* buffer, CallerFollower* follower);
   void process(char* bytes, std::size_t size);
-  void work(sys::UniqueFd device);
+  /// Replies leave through `device`.
+  void begin_thread(int device);
+  void work_forgets(sys::UniqueFd device);
+  template <typename Start>
+  void start_device_workers(const Start& start);
+  void work(RingShifts::Shift shift, sys::UniqueFd device);
+  void work_standby(sys::UniqueFd device);
+  void watch_messages();
+  bool serve_device(char* buffer, CallerFollower& follower, ShiftWatch& watch);
   /// At INIT. False, and no rings, where io_uring is not to be had.
   bool make_rings();
   struct Ring {
@@ -83,8 +93,11 @@ class Session {
   fuse_session* session_;
   Dispatcher& dispatcher_;
   Counters counters_;
-  sys::UniqueFd device_;     ///< /dev/fuse, from mount() to the end
-  std::vector<Ring> rings_;  ///< empty: requests are read from the device
+  sys::UniqueFd device_;                  ///< /dev/fuse, from mount() to the end
+  RingShifts device_shifts_;              ///< of the worker that reads from the device
+  Standbys standbys_;                     ///< its further threads
+  std::atomic<std::uint64_t> served_{0};  ///< requests, by that worker
+  std::vector<Ring> rings_;               ///< empty: requests are read from the device
   std::atomic<bool> uses_rings_{false};
   std::atomic<bool> passes_through_{false};
   std::atomic<bool> rings_failed_{false};

@@ -65,6 +65,23 @@ void return_backing_file(BorrowedFd device, std::int32_t number) {
   (void)::ioctl(device.get(), kBackingClose, &id);
 }
 
+Status do_not_sleep(BorrowedFd device) {
+  const int flags = ::fcntl(device.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(device.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return Errno{errno};
+  }
+  return {};
+}
+
+Messages messages_on(BorrowedFd device, bool wait) {
+  pollfd asked{device.get(), POLLIN, 0};
+  if (::poll(&asked, 1, wait ? -1 : 0) <= 0) {
+    return Messages::kNone;
+  }
+  return (asked.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0 ? Messages::kEnded
+                                                               : Messages::kWaiting;
+}
+
 long write_message(int device, const iovec* parts, int count) {
   return ::writev(device, parts, count);
 }

@@ -24,6 +24,12 @@ Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t si
 Result<std::int32_t> lend_backing_file(BorrowedFd device, BorrowedFd file);
 /// Files that are open with it keep it.
 void return_backing_file(BorrowedFd device, std::int32_t number);
+/// read_message() on `device` says EAGAIN instead of sleeping.
+Status do_not_sleep(BorrowedFd device);
+enum class Messages : std::uint8_t { kNone, kWaiting, kEnded };
+/// Whether a message waits to be read. With `wait` returns when one does, or after a signal.
+/// kEnded: unmounted.
+Messages messages_on(BorrowedFd device, bool wait);
 long write_message(int device, const iovec* parts, int count);
 Result<UniqueFd> make_event();
 /// Async-signal-safe.

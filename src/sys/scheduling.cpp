@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 #include "sys/checked.h"
 
@@ -60,6 +61,30 @@ bool ProcessorSet::contains(const ProcessorSet& other) const {
 Status ProcessorSet::apply() const {
   return checked(static_cast<int>(
       ::syscall(SYS_sched_setaffinity, 0, words_.size() * sizeof(unsigned long), words_.data())));
+}
+
+Result<unsigned> last_processor(pid_t tid) {
+  constexpr int kFieldsAfterName =
+      39 - 3;  // "processor" is the 39th, the state behind the name the third
+  char path[32];
+  (void)std::snprintf(path, sizeof path, "/proc/%d/stat", tid);
+  const UniqueFd file{::open(path, O_RDONLY | O_CLOEXEC)};
+  char text[1024];
+  const ssize_t got = file.valid() ? ::read(file.borrow().get(), text, sizeof text - 1) : -1;
+  if (got < 0) {
+    return Errno{ESRCH};
+  }
+  text[got] = '\0';
+  const char* at = std::strrchr(text, ')');  // the name may hold anything
+  at = at != nullptr ? std::strchr(at, ' ') : nullptr;
+  for (int field = 0; at != nullptr && field < kFieldsAfterName; ++field) {
+    at = std::strchr(at + 1, ' ');
+  }
+  unsigned processor = 0;
+  if (at == nullptr || std::sscanf(at, "%u", &processor) != 1) {
+    return Errno{EINVAL};
+  }
+  return processor;
 }
 
 Status yield_to_everybody() {

@@ -28,6 +28,10 @@ class ProcessorSet {
   std::vector<unsigned long> words_;  ///< as the system call has them
 };
 
+/// Where the thread `tid` of our pid namespace runs, or ran last: proc_pid_stat(5). ESRCH when it
+/// has ended, EINVAL where that cannot be read.
+Result<unsigned> last_processor(pid_t tid);
+
 /// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way
 /// back (sched(7)). Its I/O keeps the ordinary priority, which otherwise would follow the policy
 /// (ioprio_set(2)).
