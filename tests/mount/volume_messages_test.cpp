@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -18,6 +19,10 @@ constexpr int kTimes = 200;
 using Messages = std::map<std::string, int>;
 
 Messages counted(const Stack& stack) {
+  // A message is counted after its reply, and one worker serves one after the other: when this
+  // one, which no cache answers, has been answered, all before it are counted.
+  struct statvfs answer {};
+  REQUIRE(::statvfs(stack().c_str(), &answer) == 0);
   const Ran ran = run({plyfs_program() + "-dump", stack(), "--json", "stats"});
   REQUIRE(ran.exit_code == 0);
   Messages messages;
@@ -29,6 +34,7 @@ Messages counted(const Stack& stack) {
     at = ran.out.find(requests, at) + requests.size();
     messages[name] = std::atoi(ran.out.c_str() + at);
   }
+  messages.erase("statfs");
   return messages;
 }
 
@@ -40,6 +46,13 @@ struct Cost {
   [[nodiscard]] int of(const std::string& kind) const {
     const auto found = messages.find(kind);
     return found == messages.end() ? 0 : found->second;
+  }
+  [[nodiscard]] std::string told() const {
+    std::string text;
+    for (const auto& [kind, count] : messages) {
+      text += (text.empty() ? "" : ", ") + kind + ' ' + std::to_string(count);
+    }
+    return text;
   }
   [[nodiscard]] int all() const {
     int sum = 0;
@@ -54,6 +67,7 @@ template <typename Action>
 Cost cost_of(const Stack& stack, const Action& action) {
   using std::chrono::steady_clock;
   action();
+  (void)counted(stack);  // its process closes what it inherited: the only FLUSH
   const Messages before = counted(stack);
   const auto began = steady_clock::now();
   for (int i = 0; i < kTimes; ++i) {
@@ -62,8 +76,6 @@ Cost cost_of(const Stack& stack, const Action& action) {
   const auto length = steady_clock::now() - began;
   Cost cost;
   cost.ticks = 1 + static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(length).count());
-  // A message is counted after its reply: with the second question all of them are.
-  (void)counted(stack);
   for (const auto& [kind, count] : counted(stack)) {
     const auto known = before.find(kind);
     const int more = count - (known == before.end() ? 0 : known->second);
@@ -107,7 +119,7 @@ TEST_CASE("a stat in a volume is one message for each name, and one", "[volume][
     CHECK(relative.all() <= 2 * kTimes + relative.ticks);
     const File open(root + "/f", O_RDONLY);
     const Cost by_descriptor = cost_of(stack, [&] { CHECK(open.stat().st_size == 1); });
-    CHECK(by_descriptor.messages == Messages{{"getattr", kTimes}});
+    CHECK(by_descriptor.told() == "getattr 200");
   });
 }
 
@@ -118,19 +130,19 @@ TEST_CASE("reads and writes in a volume are one message each", "[volume][message
     stack.mount(system, volume(host(), "/v"));
     const File reader(stack("v/f"), O_RDONLY);
     const Cost cached = cost_of(stack, [&] { CHECK(reader.pread(0, 4096).size() == 4096); });
-    CHECK(cached.messages == Messages{{"getattr", kTimes}});  // whether it changed
+    CHECK(cached.told() == "getattr 200");  // whether it changed
     if (!kernel_is_at_least(6, 6)) {
       return skip("needs Linux 6.6: files past the page cache that may be mapped");
     }
     File writer(stack("v/f"), O_RDWR);
     const Cost read = cost_of(stack, [&] { CHECK(writer.pread(4000, 4096).size() == 4096); });
-    CHECK(read.messages == Messages{{"read", kTimes}});
+    CHECK(read.told() == "read 200");
     const std::string odd(5000, 'o');  // crosses a page
     const Cost written = cost_of(stack, [&] { CHECK(writer.pwrite(odd, 100) == "ok"); });
-    CHECK(written.messages == Messages{{"write", kTimes}});
+    CHECK(written.told() == "write 200");
     File log(stack("v/log"), O_WRONLY | O_APPEND);
     const Cost appended = cost_of(stack, [&] { CHECK(log.write(odd) == "ok"); });
-    CHECK(appended.messages == Messages{{"write", kTimes}});
+    CHECK(appended.told() == "write 200");
     // N-41: whole up to 1 MiB from pages of one's own; a page less from anywhere.
     constexpr std::size_t kMiB = std::size_t{1} << 20U;
     void* const pages =
