@@ -191,12 +191,17 @@ Session::~Session() {
 }
 
 void Session::unmount() {
-  // A user may have detached us, and mounted something else there since.
-  const auto shown = sys::device_at(options_.mountpoint);
-  if (mounted_ && (!shown_device_ || !shown || *shown == *shown_device_)) {
-    fuse_session_unmount(session_);
+  if (!mounted_) {
+    return;
   }
-  mounted_ = false;
+  // A user may have detached us, and mounted something else there since. Of a connection that has
+  // ended libfuse unmounts nothing, and frees what it keeps.
+  const bool ended = sys::messages_on(device_.borrow(), false) == sys::Messages::kEnded;
+  const auto shown = sys::device_at(options_.mountpoint);
+  if (ended || !shown_device_ || !shown || *shown == *shown_device_) {
+    fuse_session_unmount(session_);
+    mounted_ = false;
+  }
 }
 
 Result<std::unique_ptr<Session>> Session::make(SessionOptions options, Dispatcher& dispatcher) {
