@@ -187,6 +187,10 @@ Session::Session(SessionOptions options, fuse_session* session, Dispatcher& disp
 
 Session::~Session() {
   unmount();
+  if (mounted_) {
+    sys::make_ended(sys::BorrowedFd{fuse_session_fd(session_)});
+    fuse_session_unmount(session_);
+  }
   fuse_session_destroy(session_);
 }
 

@@ -65,6 +65,16 @@ void return_backing_file(BorrowedFd device, std::int32_t number) {
   (void)::ioctl(device.get(), kBackingClose, &id);
 }
 
+void make_ended(BorrowedFd device) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    return;
+  }
+  ::close(ends[0]);  // nobody can read what is written to the other
+  (void)::dup3(ends[1], device.get(), O_CLOEXEC);
+  ::close(ends[1]);
+}
+
 Status do_not_sleep(BorrowedFd device) {
   const int flags = ::fcntl(device.get(), F_GETFL);
   if (flags < 0 || ::fcntl(device.get(), F_SETFL, flags | O_NONBLOCK) != 0) {

@@ -24,6 +24,9 @@ Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t si
 Result<std::int32_t> lend_backing_file(BorrowedFd device, BorrowedFd file);
 /// Files that are open with it keep it.
 void return_backing_file(BorrowedFd device, std::int32_t number);
+/// From now on `device` looks like that of a mount which is gone (poll(2): POLLERR): libfuse then
+/// unmounts nothing, and still frees what it keeps of the mount.
+void make_ended(BorrowedFd device);
 /// read_message() on `device` says EAGAIN instead of sleeping.
 Status do_not_sleep(BorrowedFd device);
 enum class Messages : std::uint8_t { kNone, kWaiting, kEnded };
