@@ -346,6 +346,9 @@ bool Session::serve_device(char* buffer, CallerFollower& follower, ShiftWatch& w
       if (watch.is_over()) {
         return true;
       }
+    } else if (served == Served::kNothing) {
+      // Where the device cannot be cloned, ours is the standbys' as well, and does not sleep.
+      (void)sys::messages_on(device_.borrow(), true);
     }
   }
   standbys_.end();
@@ -357,7 +360,8 @@ void Session::work_standby(sys::UniqueFd device) {
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   while (standbys_.await()) {
     Served served = Served::kAgain;
-    while (served == Served::kAgain || served == Served::kRequest) {
+    while ((served == Served::kAgain || served == Served::kRequest) &&
+           !ending_.load(std::memory_order_relaxed)) {
       served = serve_one(reply_path().device, buffer.get(), nullptr);
     }
   }
@@ -489,13 +493,13 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& wa
 template <typename Start>
 void Session::start_device_workers(const Start& start) {
   using enum RingShifts::Shift;
-  for (const auto shift : {kYielding, kOrdinary}) {
-    auto device = clone_device();
-    if (!device) {
-      return;
-    }
-    start([this, shift, fd = std::move(*device)]() mutable { work(shift, std::move(fd)); });
+  auto yielding = clone_device();
+  auto ordinary = clone_device();
+  if (!yielding || !ordinary) {
+    return;  // each of the two counts on the other
   }
+  start([this, fd = std::move(*yielding)]() mutable { work(kYielding, std::move(fd)); });
+  start([this, fd = std::move(*ordinary)]() mutable { work(kOrdinary, std::move(fd)); });
   if (options_.threads < 2) {
     return;
   }
