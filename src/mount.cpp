@@ -66,7 +66,7 @@ class Builder {
   }
   [[nodiscard]] bool acl() const { return acl_; }
   [[nodiscard]] bool may_pass_through() const {
-    return privileges_.sys_admin && privileges_.initial_namespace;
+    return privileges_.sys_admin && sys::in_initial_user_namespace();
   }
   /// What was found out on the way, for those who ask the mount.
   [[nodiscard]] MountReport& report() { return report_; }

@@ -32,7 +32,7 @@ BackedFiles::Opened BackedFiles::open(std::uint64_t id, sys::BorrowedFd file, Wr
   const MutexLock lock{shard.mu};
   State& state = shard.states[id];
   if (state.backed == 0) {
-    state.backing = state.cached == 0 && file.get() >= 0 ? lend(file) : 0;
+    state.backing = state.cached == 0 && file.valid() ? lend(file) : 0;
   }
   if (state.backing == 0) {
     ++state.cached;

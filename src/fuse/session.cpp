@@ -170,6 +170,20 @@ void inspect(char* message, std::size_t size) {
   raw_request() = raw;
 }
 
+/// `serve` returns true when its shift is over, false at the end.
+template <typename Serve>
+void take_turns(RingShifts& shifts, RingShifts::Shift shift, ShiftWatch& watch,
+                const Serve& serve) {
+  while (shifts.await(shift)) {
+    watch.begin();
+    if (serve()) {
+      shifts.hand_over();
+    } else {
+      shifts.end();
+    }
+  }
+}
+
 }  // namespace
 
 RawRequest& raw_request() {
@@ -324,16 +338,11 @@ void Session::work(RingShifts::Shift shift, sys::UniqueFd device) {
   const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   CallerFollower follower{follow};
   ShiftWatch watch{follow ? std::optional{shift} : std::nullopt};
-  while (shifts.await(shift)) {
-    watch.begin();
+  take_turns(shifts, shift, watch, [&] {
     const bool goes_on = serve_device(buffer.get(), follower, watch);
     follower.set_free();
-    if (goes_on) {
-      shifts.hand_over();
-    } else {
-      shifts.end();
-    }
-  }
+    return goes_on;
+  });
 }
 
 /// As serve_ring().
@@ -451,14 +460,8 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
   }
   reply_path().ring = ring.ring.get();
   ShiftWatch watch{options_.follow_callers ? std::optional{shift} : std::nullopt};
-  while (ring.shifts->await(shift)) {
-    watch.begin();
-    if (serve_ring(*ring.ring, ring.processor, watch)) {
-      ring.shifts->hand_over();
-    } else {
-      ring.shifts->end();
-    }
-  }
+  take_turns(*ring.shifts, shift, watch,
+             [&] { return serve_ring(*ring.ring, ring.processor, watch); });
 }
 
 /// Returns true when the shift is over, false at the end of the connection, or of our serving it.

@@ -53,16 +53,6 @@ bool set_fsetid(bool effective) {
   return was;
 }
 
-/// user_namespaces(7): only there every id is mapped, to itself.
-bool maps_every_id_to_itself() {
-  std::ifstream map{"/proc/self/uid_map"};
-  std::uint64_t inside = 1;
-  std::uint64_t outside = 1;
-  std::uint64_t count = 0;
-  map >> inside >> outside >> count;
-  return inside == 0 && outside == 0 && count == UINT32_MAX;
-}
-
 }  // namespace
 
 void detach_thread_fs() {
@@ -134,7 +124,6 @@ Privileges current_privileges() {
   Privileges privileges;
   privileges.euid = ::geteuid();
   privileges.egid = ::getegid();
-  privileges.initial_namespace = maps_every_id_to_itself();
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (::syscall(SYS_capget, &header, data) == 0) {
@@ -147,6 +136,15 @@ Privileges current_privileges() {
     privileges.dac_override = has(CAP_DAC_OVERRIDE);
   }
   return privileges;
+}
+
+bool in_initial_user_namespace() {
+  std::ifstream map{"/proc/self/uid_map"};
+  std::uint64_t inside = 1;
+  std::uint64_t outside = 1;
+  std::uint64_t count = 0;
+  map >> inside >> outside >> count;
+  return inside == 0 && outside == 0 && count == UINT32_MAX;
 }
 
 }  // namespace plyfs::sys

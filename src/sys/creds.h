@@ -52,12 +52,15 @@ bool process_has_group(pid_t pid, gid_t gid);
 struct Privileges {
   uid_t euid = 0;
   gid_t egid = 0;
-  bool chown = false;              ///< CAP_CHOWN: owners can be preserved
-  bool setfcap = false;            ///< CAP_SETFCAP: security.capability can be written
-  bool sys_admin = false;          ///< CAP_SYS_ADMIN in this user namespace
-  bool initial_namespace = false;  ///< this user namespace is the machine's first
-  bool dac_override = false;       ///< CAP_DAC_OVERRIDE
+  bool chown = false;         ///< CAP_CHOWN: owners can be preserved
+  bool setfcap = false;       ///< CAP_SETFCAP: security.capability can be written
+  bool sys_admin = false;     ///< CAP_SYS_ADMIN in this user namespace
+  bool dac_override = false;  ///< CAP_DAC_OVERRIDE
 };
 Privileges current_privileges();
+
+/// Whether this user namespace is the machine's first: user_namespaces(7), only there every id is
+/// mapped, to itself.
+bool in_initial_user_namespace();
 
 }  // namespace plyfs::sys

@@ -84,6 +84,19 @@ TEST_CASE("dump: a file below a directory does not merge, and hides what is belo
               "/d/y  3  hidden  file  0644  ME  0  OLD  shadowed by layer 2 at /d"});
 }
 
+/// Checks that a line is among those given.
+class Has {
+ public:
+  explicit Has(Lines lines) : lines_(std::move(lines)) {}
+  void operator()(const std::string& line) const {
+    INFO(line);
+    CHECK(std::find(lines_.begin(), lines_.end(), line) != lines_.end());
+  }
+
+ private:
+  Lines lines_;
+};
+
 TEST_CASE("dump: each family of whiteouts is named", "[dump]") {
   const Watchdog watchdog(60);
   Stack stack = Stack{}
@@ -91,11 +104,7 @@ TEST_CASE("dump: each family of whiteouts is named", "[dump]") {
                     .lower({file("d/c"), file("d/x"), file("d/a/in")})
                     .upper();
   stack.build(no_mount());
-  const Lines lines = snapshot(stack);
-  const auto has = [&](const std::string& line) {
-    INFO(line);
-    CHECK(std::find(lines.begin(), lines.end(), line) != lines.end());
-  };
+  const Has has{snapshot(stack)};
   has("/d/c  1  whiteout  character device 0:0");
   has("/d/c  2  hidden  file  0644  ME  0  OLD  hidden by the whiteout (character device 0:0) of "
       "layer 1 at /d/c");
@@ -117,11 +126,7 @@ TEST_CASE("dump: opaque directories are named by mark and place, for all that th
                     .lower({file("x/deep/f"), file("a/f"), file("b/f")})
                     .upper();
   stack.build(no_mount());
-  const Lines lines = snapshot(stack);
-  const auto has = [&](const std::string& line) {
-    INFO(line);
-    CHECK(std::find(lines.begin(), lines.end(), line) != lines.end());
-  };
+  const Has has{snapshot(stack)};
   has("/x  1  seen  directory  0755  ME  opaque (MARK.opaque)");
   has("/x/deep/f  2  hidden  file  0644  ME  0  OLD  hidden by the opaque directory (MARK.opaque) "
       "of "
@@ -143,11 +148,7 @@ TEST_CASE("dump: redirects and metadata-only copies tell where they lead", "[dum
           .lower({file("old/f", "1"), file("new/other"), file("m", "data")})
           .upper();
   stack.build(no_mount());
-  const Lines lines = snapshot(stack);
-  const auto has = [&](const std::string& line) {
-    INFO(line);
-    CHECK(std::find(lines.begin(), lines.end(), line) != lines.end());
-  };
+  const Has has{snapshot(stack)};
   has("/new  1  seen  directory  0755  ME  redirect /old");
   has("/new  2  merged  directory  0755  ME  at /old");
   has("/new/f  2  seen  file  0644  ME  1  OLD  at /old/f");
@@ -237,11 +238,7 @@ TEST_CASE("dump: an opaque directory above the end of a redirect is named", "[du
                     .lower({file("a/b/old/g"), file("new/h")})
                     .upper();
   stack.build(no_mount());
-  const Lines lines = snapshot(stack);
-  const auto has = [&](const std::string& line) {
-    INFO(line);
-    CHECK(std::find(lines.begin(), lines.end(), line) != lines.end());
-  };
+  const Has has{snapshot(stack)};
   has("/new  2  merged  directory  0755  ME  at /a/b/old");
   has("/new/f  2  seen  file  0644  ME  0  OLD  at /a/b/old/f");
   has("/new/h  3  hidden  file  0644  ME  0  OLD  hidden by the opaque directory (MARK.opaque) of "

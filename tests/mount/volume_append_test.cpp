@@ -88,6 +88,15 @@ std::vector<std::string> append_at_once(const std::vector<Appender>& appenders, 
   return complaints;
 }
 
+/// What all of these hold, which are to be one file.
+std::string same_content(const std::vector<std::string>& paths) {
+  std::string first = File(paths.front(), O_RDONLY).read_all();
+  for (const std::string& path : paths) {
+    CHECK(File(path, O_RDONLY).read_all() == first);
+  }
+  return first;
+}
+
 TEST_CASE("appends from all sides at once lose no line", "[volume][coherence][stress]") {
   on(volume_modes(), [](const System& system) {
     constexpr int kLines = 300;
@@ -104,9 +113,7 @@ TEST_CASE("appends from all sides at once lose no line", "[volume][coherence][st
                                                {.path = a("v/" + log)},
                                                {.path = b("w/" + log)}};
       CHECK(append_at_once(appenders, kLines, line_of) == std::vector<std::string>{});
-      const std::string text = File(host(log), O_RDONLY).read_all();
-      CHECK(File(a("v/" + log), O_RDONLY).read_all() == text);
-      CHECK(File(b("w/" + log), O_RDONLY).read_all() == text);
+      const std::string text = same_content({host(log), a("v/" + log), b("w/" + log)});
       CHECK(unlike_lines(text, appenders.size(), kLines, line_of) == "");
     });
   });
@@ -135,9 +142,7 @@ TEST_CASE("long lines that several append come out whole", "[volume][coherence][
         skip("needs Linux 6.6: appending that begins after the file was opened (N-41)");
       }
       CHECK(append_at_once(appenders, kLines, long_line_of) == std::vector<std::string>{});
-      const std::string text = File(host(log), O_RDONLY).read_all();
-      CHECK(File(a("v/" + log), O_RDONLY).read_all() == text);
-      CHECK(File(b("w/" + log), O_RDONLY).read_all() == text);
+      const std::string text = same_content({host(log), a("v/" + log), b("w/" + log)});
       CHECK(unlike_lines(text, appenders.size(), kLines, long_line_of) == "");
     });
   });
