@@ -438,6 +438,7 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
   open_control_channel();
   bool attached = true;
   const Status served = parts_->session->serve([&] {
+    learn_opens();
     attached = !parts_->volumes || parts_->volumes->attach(failure);
     if (attached) {
       ready();
@@ -480,6 +481,23 @@ void Mount::open_control_channel() {
     parts.control = *std::move(started);
   } else {
     log::write(log::Level::kInfo, "no control channel: " + started.error().message());
+  }
+}
+
+/// The kernel sends RELEASE for each file that it created, until it has seen that OPEN is not
+/// answered (D-003). A program that only creates files, such as tar, would never show it. A
+/// nameless file does, where one can be had. In the foreground nobody waits for us: who unmounts
+/// as soon as the mount is there would find it busy.
+void Mount::learn_opens() {
+  if (parts_->options.foreground || parts_->filesystem->read_only() ||
+      parts_->session->answers_opens()) {
+    return;
+  }
+  const auto root = sys::open_directory_path(parts_->report.mountpoint.c_str());
+  const auto file =
+      root ? sys::create_unnamed(root->borrow(), 0600) : Result<sys::UniqueFd>{root.error()};
+  if (file) {
+    (void)sys::open_file({file->borrow(), ""}, sys::Access::kRead);
   }
 }
 

@@ -49,6 +49,7 @@ class Mount {
 
  private:
   void open_control_channel();
+  void learn_opens();
   struct Parts;
   explicit Mount(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;

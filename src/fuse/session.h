@@ -53,6 +53,8 @@ class Session {
   [[nodiscard]] bool uses_rings() const { return uses_rings_; }
   /// Whether the kernel reads and writes files of the upper itself. Likewise.
   [[nodiscard]] bool passes_through() const { return passes_through_; }
+  /// Whether opening a file takes a message. Likewise.
+  [[nodiscard]] bool answers_opens() const { return dispatcher_.answer_opens; }
   /// Of the requests served so far. Thread-safe.
   [[nodiscard]] Counters& counters() { return counters_; }
 
