@@ -98,7 +98,7 @@ class Verifier {
     }
     const auto marks = layer::read_dir_marks({directory->borrow(), ""}, layer::Reading::kAsIs);
     layer::AufsHint hint;
-    const auto file = layer::has_aufs_opaque(directory->borrow(), hint);
+    const auto file = layer::has_aufs_opaque({directory->borrow(), ""}, hint);
     return (marks && marks->opaque) || (file && *file);
   }
 

@@ -123,11 +123,15 @@ Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint)
   return result;
 }
 
-Result<bool> has_aufs_opaque(sys::BorrowedFd directory, AufsHint& hint) {
+Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint) {
   if (hint.state() == AufsHint::State::kNone) {
     return false;
   }
-  auto found = sys::stat_object({directory, kAufsOpaqueName});
+  // One call by way of the directory's name, which was found to be a directory.
+  std::string way = directory.name;
+  way += way.empty() ? "" : "/";
+  way += kAufsOpaqueName;
+  auto found = sys::stat_object({directory.dir, way.c_str()});
   if (found) {
     hint.set(AufsHint::State::kPresent);
     return true;

@@ -48,7 +48,7 @@ class AufsHint {
 /// A name that is itself a `.wh.` marker is absent: markers are never shown.
 Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint);
 
-/// Whether `directory` holds `.wh..wh..opq`.
-Result<bool> has_aufs_opaque(sys::BorrowedFd directory, AufsHint& hint);
+/// Whether `directory` holds `.wh..wh..opq`. `hint` is the directory's.
+Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint);
 
 }  // namespace plyfs::layer

@@ -31,6 +31,7 @@ struct Lookup::Candidate {
   std::string parent_path;  ///< filled when `explicit_path`
   bool explicit_path;
   bool bottom;  ///< no layer below can matter
+  bool over;    ///< a layer below may have something of that name, or trace is kept
   [[nodiscard]] std::string path() const {
     return parent_path.empty() ? std::string{name} : parent_path + '/' + name;
   }
@@ -184,13 +185,11 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
         step->ending = marks.opaque ? Ending::kOpaqueMark : Ending::kWhiteoutBeside;
         step->mark = marks.opaque ? marks.opaque_by : "";
       }
-    } else if (next == Next::kDeeper) {
-      const sys::UniqueFd opened = TRY(sys::open_directory_at(candidate.dir, candidate.name));
-      if (TRY(layer::has_aufs_opaque(opened.borrow(), part.aufs))) {
-        next = Next::kStop;
-        if (step != nullptr) {
-          step->ending = Ending::kOpaqueFile;
-        }
+    } else if (next == Next::kDeeper && (candidate.over || !marks.redirect.empty()) &&
+               TRY(layer::has_aufs_opaque({candidate.dir, candidate.name}, part.aufs))) {
+      next = Next::kStop;
+      if (step != nullptr) {
+        step->ending = Ending::kOpaqueFile;
       }
     }
     if (next == Next::kDeeper && !marks.redirect.empty()) {
@@ -308,7 +307,8 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
                         part.impure.load(),
                         needs_path ? parent.part_path(index) : std::string{},
                         search.renamed,
-                        bottom};
+                        bottom,
+                        index + 1 < parts.size() || trace != nullptr};
     const std::string held_name = search.renamed ? search.name : std::string{};
     if (search.renamed) {
       candidate.name = held_name.c_str();
@@ -363,7 +363,7 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
   for (std::size_t i = 0; i < components.size(); ++i) {
     const char* name = components[i].c_str();
     if (i + 1 == components.size()) {
-      Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom};
+      Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom, true};
       const Next next = TRY(accept(search, std::move(candidate)));
       if (search.trace != nullptr && stop_after &&
           (search.trace->empty() || search.trace->back().layer != layer ||
@@ -395,7 +395,7 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     hint = layer::AufsHint{};
     path = path.empty() ? components[i] : path + '/' + components[i];
     const bool known = stop_after || marks.opaque || probed.hides_lower;
-    const bool file = !known && TRY(layer::has_aufs_opaque(current, hint));
+    const bool file = !known && TRY(layer::has_aufs_opaque({current, ""}, hint));
     if (!stop_after && (known || file)) {
       stop_after = true;
       barrier.layer = layer;
@@ -429,7 +429,8 @@ Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hin
       continue;
     }
     const sys::FdPin dir = TRY(parent.open_part(index));
-    Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs, false, {}, false, true};
+    Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs,
+                        false,         {},   false,      true,  false};
     DirectoryPart covered;
     if (TRY(mark_boundary(candidate, covered))) {
       return true;
