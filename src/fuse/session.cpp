@@ -446,8 +446,8 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
   }
   if (shift == kYielding) {
     const Status ready = lend_slots(ring);
-    // ENOTCONN: unmounted already.
-    if (!ready && ready.error() != ENOTCONN) {
+    // Unmounted already: ENOTCONN, or ECONNABORTED on the way there.
+    if (!ready && ready.error() != ENOTCONN && ready.error() != ECONNABORTED) {
       log::write(log::Level::kError, "io_uring: " + ready.error().message());
       rings_failed_ = true;
     }

@@ -364,7 +364,10 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     const char* name = components[i].c_str();
     if (i + 1 == components.size()) {
       Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom, true};
+      const std::uint32_t absent = search.absent;
       const Next next = TRY(accept(search, std::move(candidate)));
+      // As the kernel: a metadata-only file goes on to its data, whatever directory it lies in.
+      stop_after = stop_after && !(search.wants_data && search.absent == absent);
       if (search.trace != nullptr && stop_after &&
           (search.trace->empty() || search.trace->back().layer != layer ||
            search.trace->back().ending == Ending::kNone)) {

@@ -408,5 +408,34 @@ TEST_CASE("a metadata-only file's redirect says where its data is", "[merge]") {
   CHECK(up.error() == EINVAL);
 }
 
+TEST_CASE(
+    "an opaque directory on the way of a redirect does not keep a metadata-only file from its data",
+    "[merge]") {
+  if (!takes_marks()) {
+    return;
+  }
+  ThreeLayers layers{false};
+  make(layers.path(0), "top", 'M');
+  mark(layers.path(0) + "/top", "user.overlay.redirect", "/d/middle");
+  make(layers.path(0), "cut", 'M');
+  mark(layers.path(0) + "/cut", "user.overlay.redirect", "/d/absent");
+  make(layers.path(1), "d", 'O');
+  make(layers.path(1) + "/d", "middle", 'M');
+  mark(layers.path(1) + "/d/middle", "user.overlay.redirect", "/bottom");
+  touch(layers.path(2) + "/bottom", "data");
+  make(layers.path(2), "d", 'D');
+  touch(layers.path(2) + "/d/absent", "hidden");
+  Root root{layers.stack()};
+  const Lookup lookup{layers.stack()};
+  const auto top = lookup.find(root, "top", {});
+  REQUIRE(top);
+  REQUIRE(top->data);
+  CHECK(top->data->layer == 3);
+  CHECK(top->data->path == "bottom");
+  const auto cut = lookup.find(root, "cut", {});
+  REQUIRE_FALSE(cut);
+  CHECK(cut.error() == EIO);
+}
+
 }  // namespace
 }  // namespace plyfs::merge
