@@ -33,6 +33,7 @@ namespace {
 constexpr int kLockWait_ms = 2000;  // an unmounted daemon is still writing back
 constexpr std::size_t kFdsKept = 512;
 constexpr std::size_t kMaxCachedFds = 8192;
+constexpr std::size_t kFdsReserved = 8192;  // 64 KiB of the kernel's; what is above grows as needed
 
 Failure failure_of(const std::string& what, const std::string& path, Errno error,
                    const std::string& remedy) {
@@ -271,6 +272,7 @@ void Builder::remove_made_work() {
 
 std::unique_ptr<ops::FileSystem> Builder::build() {
   const std::size_t fds = sys::raise_fd_limit();
+  sys::reserve_fds(kFdsReserved);
   std::vector<layer::Layer> layers;
   if (!open_layers(layers)) {
     return nullptr;

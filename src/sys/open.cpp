@@ -95,4 +95,12 @@ std::size_t raise_fd_limit() {
   return static_cast<std::size_t>(limit.rlim_cur);
 }
 
+void reserve_fds(std::size_t count) {
+  // Any descriptor will do: the number is what counts.
+  const UniqueFd any{::open("/", O_PATH | O_CLOEXEC)};
+  if (any.valid()) {
+    (void)owned(::fcntl(any.borrow().get(), F_DUPFD_CLOEXEC, static_cast<int>(count) - 1));
+  }
+}
+
 }  // namespace plyfs::sys
