@@ -34,13 +34,19 @@ class CallerFollower {
 
  private:
   void note(pid_t caller);
-  void look_at(pid_t caller);
-  void move_to(sys::ProcessorSet processors);
+  /// Whether this thread has been sleeping between requests since it was asked last.
+  bool seems_apart();
+  /// These two return whether this thread was moved.
+  bool look_at(pid_t caller);
+  bool move_to(sys::ProcessorSet processors);
 
   std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off
   std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed
   pid_t caller_ = 0;
-  std::uint32_t streak_ = 0;  ///< requests of `caller_` since the last of another one
+  std::uint64_t streak_ = 0;     ///< requests of `caller_` since the last of another one
+  std::uint64_t next_look_ = 0;  ///< not before so many of them
+  std::uint32_t patience_ = 0;   ///< requests between two looks
+  std::uint64_t sleeps_ = 0;     ///< of this thread, when it was asked last
 };
 
 }  // namespace plyfs::fuse

@@ -1,6 +1,7 @@
 #include "fuse/ring_shifts.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace plyfs::fuse {
 namespace {
@@ -50,7 +51,8 @@ void ShiftWatch::begin() {
   patience_ = now - ended_ > kLongShift ? Clock::duration{kLeastPatience}
                                         : std::min<Clock::duration>(2 * patience_, kMostPatience);
   next_look_ = now + patience_;
-  delay_before_ = delay_.so_far();
+  measured_ = now;
+  delay_before_.reset();
   requests_ = quiet_looks_ = starving_looks_ = 0;
 }
 
@@ -66,11 +68,18 @@ bool ShiftWatch::is_starving() {
   if (requests_ < kMeasureEvery) {
     return false;
   }
+  // Nobody waited longer than it took; only then it is worth a system call to ask.
+  const Clock::time_point now = Clock::now();
+  const auto limit = kStarving * std::exchange(requests_, 0);
+  if (now - std::exchange(measured_, now) < limit) {
+    delay_before_.reset();
+    starving_looks_ = 0;
+    return false;
+  }
   const std::chrono::nanoseconds delay = delay_.so_far();
+  const auto before = std::exchange(delay_before_, delay);
   // A caller that computes between its requests lets us wait as well, now and then.
-  starving_looks_ = delay - delay_before_ > kStarving * requests_ ? starving_looks_ + 1 : 0;
-  delay_before_ = delay;
-  requests_ = 0;
+  starving_looks_ = before && delay - *before > limit ? starving_looks_ + 1 : 0;
   return starving_looks_ == kStarvingLooks;
 }
 

@@ -55,7 +55,8 @@ class ShiftWatch {
   const sys::RunDelay delay_;
   std::uint32_t requests_ = 0;  ///< of the shift, or since the last measurement
   std::uint32_t starving_looks_ = 0;
-  std::chrono::nanoseconds delay_before_{0};
+  Clock::time_point measured_;
+  std::optional<std::chrono::nanoseconds> delay_before_;  ///< at `measured_`
   // Of the ordinary thread:
   Clock::time_point ended_;      ///< its last shift
   Clock::time_point next_look_;  ///< whether others want to run

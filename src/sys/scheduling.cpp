@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -85,6 +86,12 @@ Result<unsigned> last_processor(pid_t tid) {
     return Errno{EINVAL};
   }
   return processor;
+}
+
+std::uint64_t sleeps() {
+  rusage usage{};
+  (void)::getrusage(RUSAGE_THREAD, &usage);  // cannot fail: both arguments are good
+  return static_cast<std::uint64_t>(usage.ru_nvcsw);
 }
 
 Status yield_to_everybody() {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <vector>
 
 #include "plyfs/result.h"
@@ -31,6 +32,9 @@ class ProcessorSet {
 /// Where the thread `tid` of our pid namespace runs, or ran last: proc_pid_stat(5). ESRCH when it
 /// has ended, EINVAL where that cannot be read.
 Result<unsigned> last_processor(pid_t tid);
+
+/// How often the calling thread has slept so far: getrusage(2), ru_nvcsw. Costs a fifth of a microsecond.
+std::uint64_t sleeps();
 
 /// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way
 /// back (sched(7)). Its I/O keeps the ordinary priority, which otherwise would follow the policy
