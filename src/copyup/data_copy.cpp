@@ -54,7 +54,7 @@ class RangeCopier {
       in_kernel_ = false;
     }
     if (!buffer_) {
-      buffer_ = std::make_unique<char[]>(kBufferBytes);
+      buffer_ = std::make_unique_for_overwrite<char[]>(kBufferBytes);
     }
     const auto wanted = std::min(kBufferBytes, static_cast<std::size_t>(end - begin));
     const std::size_t got = TRY(sys::read_at(from_, buffer_.get(), wanted, begin));

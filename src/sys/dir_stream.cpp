@@ -46,8 +46,8 @@ Visit visit_piece(const char* buffer, long size, Dots dots,
 }  // namespace
 
 Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit) {
-  // Small directories are the rule: the first read goes to the stack.
-  constexpr std::size_t kSmall = 4096;
+  // Small directories are the rule: they are read to the stack.
+  constexpr std::size_t kSmall = 8192;
   constexpr std::size_t kLarge = 128 * 1024;
   alignas(Dirent64) char small[kSmall];
   std::unique_ptr<char[]> large;
@@ -64,8 +64,8 @@ Status read_directory(BorrowedFd directory, const std::function<Visit(const RawE
     if (visit_piece(buffer, got, Dots::kSkip, visit) == Visit::kStop) {
       return {};
     }
-    if (!large) {
-      large = std::make_unique<char[]>(kLarge);
+    if (!large && static_cast<std::size_t>(got) > kSmall / 2) {
+      large = std::make_unique_for_overwrite<char[]>(kLarge);
       buffer = large.get();
       buffer_size = kLarge;
     }

@@ -33,7 +33,8 @@ class ProcessorSet {
 /// has ended, EINVAL where that cannot be read.
 Result<unsigned> last_processor(pid_t tid);
 
-/// How often the calling thread has slept so far: getrusage(2), ru_nvcsw. Costs a fifth of a microsecond.
+/// How often the calling thread has slept so far: getrusage(2), ru_nvcsw. Costs a fifth of a
+/// microsecond.
 std::uint64_t sleeps();
 
 /// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way

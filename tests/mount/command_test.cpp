@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include "messages.h"
 #include "stack.h"
 #include "workspace.h"
 
@@ -120,6 +121,22 @@ TEST_CASE("plyfs mount returns when the mount is usable and goes on in the backg
     place.check_mounted(
         place.plyfs({"-o", "lowerdir=low2", "-o", "upperdir=upper,workdir=work,,", "mnt"}),
         {"g=2"});
+  });
+}
+
+TEST_CASE("a mount in the background has shown the kernel that opens take no message",
+          "[command][messages]") {
+  on(plyfs_only(), [](const System&) {
+    const Place place(usual());
+    REQUIRE(place.plyfs({"mount", "-o", std::string(kUsual) + ",threads=1,uring=off", "mnt"}).exit_code == 0);
+    // Until it knows, the kernel sends RELEASE for each file that it created.
+    for (int i = 0; i < kTimes; ++i) {
+      REQUIRE(call::create(place("mnt/new" + std::to_string(i)), "1") == "ok");
+    }
+    const Messages sent = counted(place("mnt"));
+    CHECK(sent.count("create") == 1);
+    CHECK(sent.count("release") == 0);
+    place.end();
   });
 }
 

@@ -3,88 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdlib>
-
+#include "messages.h"
 #include "volumes.h"
 
 namespace plyfs::tests {
 namespace {
-
-constexpr int kTimes = 200;
-
-using Messages = std::map<std::string, int>;
-
-Messages counted(const Stack& stack) {
-  // A message is counted after its reply, and one worker serves one after the other: when this
-  // one, which no cache answers, has been answered, all before it are counted.
-  struct statvfs answer {};
-  REQUIRE(::statvfs(stack().c_str(), &answer) == 0);
-  const Ran ran = run({plyfs_program() + "-dump", stack(), "--json", "stats"});
-  REQUIRE(ran.exit_code == 0);
-  Messages messages;
-  const std::string operation = "\"operation\": \"";
-  const std::string requests = "\"requests\": ";
-  for (std::size_t at = 0; (at = ran.out.find(operation, at)) != std::string::npos;) {
-    at += operation.size();
-    const std::string name = ran.out.substr(at, ran.out.find('"', at) - at);
-    at = ran.out.find(requests, at) + requests.size();
-    messages[name] = std::atoi(ran.out.c_str() + at);
-  }
-  messages.erase("statfs");
-  return messages;
-}
-
-/// What `action` costs in messages, and how long it took.
-struct Cost {
-  Messages messages;
-  int ticks = 0;  ///< of the kernel's timer, at most: a millisecond each
-
-  [[nodiscard]] int of(const std::string& kind) const {
-    const auto found = messages.find(kind);
-    return found == messages.end() ? 0 : found->second;
-  }
-  [[nodiscard]] std::string told() const {
-    std::string text;
-    for (const auto& [kind, count] : messages) {
-      text += (text.empty() ? "" : ", ") + kind + ' ' + std::to_string(count);
-    }
-    return text;
-  }
-  [[nodiscard]] int all() const {
-    int sum = 0;
-    for (const auto& [kind, count] : messages) {
-      sum += count;
-    }
-    return sum;
-  }
-};
-
-template <typename Action>
-Cost cost_of(const Stack& stack, const Action& action) {
-  using std::chrono::steady_clock;
-  action();
-  (void)counted(stack);  // its process closes what it inherited: the only FLUSH
-  const Messages before = counted(stack);
-  const auto began = steady_clock::now();
-  for (int i = 0; i < kTimes; ++i) {
-    action();
-  }
-  const auto length = steady_clock::now() - began;
-  Cost cost;
-  cost.ticks = 1 + static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(length).count());
-  for (const auto& [kind, count] : counted(stack)) {
-    const auto known = before.find(kind);
-    const int more = count - (known == before.end() ? 0 : known->second);
-    if (more != 0) {
-      cost.messages[kind] = more;
-    }
-  }
-  return cost;
-}
 
 TEST_CASE("a stat in a volume is one message for each name, and one", "[volume][messages]") {
   on(served_volumes(), [](const System& system) {

@@ -1,0 +1,86 @@
+// How many messages the kernel sends for what is done in the union. What is not here has been paid
+// for at one time or another: these numbers are the floor under the figures of the README.
+#include "messages.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace plyfs::tests {
+namespace {
+
+const char* const kOneWorker = "threads=1,uring=off";
+
+Items many_files(int count) {
+  Items items{dir("d")};
+  for (int i = 0; i < count; ++i) {
+    items.push_back(file("d/f" + std::to_string(i), "1"));
+  }
+  return items;
+}
+
+TEST_CASE("what is known costs no message", "[messages]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("d/f", "1")}).upper();
+    stack.mount(system, kOneWorker);
+    const std::string known = stack("d/f");
+    CHECK(cost_of(stack, [&] { CHECK(call::stat(known) == "ok"); }).told().empty());
+    CHECK(cost_of(stack, [&] { CHECK(call::stat(stack("d/none")) == "ENOENT"); }).told().empty());
+    CHECK(cost_of(stack, [&] { const File opened(known, O_RDWR); }).told().empty());
+    const File reader(known, O_RDONLY);
+    CHECK(reader.pread(0, 1) == "1");
+    CHECK(cost_of(stack, [&] { CHECK(reader.pread(0, 1) == "1"); }).told().empty());
+  });
+}
+
+TEST_CASE("a small new file is five messages, of which none is sent for opening or closing",
+          "[messages]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({dir("d")}).upper();
+    stack.mount(system, kOneWorker);
+    { const File opened(stack("first"), O_RDWR | O_CREAT); }
+    { const File opened(stack("first"), O_RDWR); }  // now the kernel knows that opens take none
+    int next = 0;
+    const Cost made = cost_of(stack, [&] {
+      File opened(stack("d/" + std::to_string(next++)), O_WRONLY | O_CREAT | O_EXCL);
+      CHECK(opened.write("12345") == "ok");
+    });
+    CHECK(made.of("lookup") == kTimes);
+    CHECK(made.of("create") == kTimes);
+    CHECK(made.of("write") == kTimes);
+    // Whether it has capabilities to be cleared.
+    CHECK(made.of("getxattr") == kTimes);
+    // The directory's: its permissions, after each change of it.
+    CHECK(made.of("getattr") <= kTimes + 1);
+    INFO(made.told());
+    CHECK(made.all() <= 5 * kTimes + 1);
+    const Cost gone =
+        cost_of(stack, [&] { CHECK(call::unlink(stack("d/" + std::to_string(--next))) == "ok"); });
+    INFO(gone.told());
+    CHECK(gone.of("unlink") == kTimes);
+    // Its times, which the kernel kept, and the directory's permissions.
+    CHECK(gone.of("setattr") <= kTimes);
+    CHECK(gone.of("getattr") <= kTimes + 1);
+    CHECK(gone.all() - gone.of("forget") - gone.of("batch_forget") <= 3 * kTimes + 1);
+  });
+}
+
+TEST_CASE("a cold listing with attributes is two messages for a directory", "[messages]") {
+  on(plyfs_only(), [](const System& system) {
+    constexpr int kFiles = 50;
+    Stack stack = Stack{}.lower(many_files(kFiles)).upper();
+    stack.mount(system, kOneWorker);
+    const Messages before = counted(stack());
+    for (const std::string& name : names_in(stack("d"))) {
+      CHECK(call::stat(stack("d/" + name)) == "ok");
+    }
+    const Cost cold = difference(before, counted(stack()));
+    INFO(cold.told());
+    CHECK(cold.of("readdirplus") + cold.of("readdir") == 2);
+    CHECK(cold.of("getattr") <= 2);
+    CHECK(cold.of("lookup") <= 1);  // d itself
+  });
+}
+
+}  // namespace
+}  // namespace plyfs::tests
