@@ -14,7 +14,7 @@ constexpr std::uint32_t kFirstLook = 8;
 // next one come later.
 constexpr std::uint32_t kAskEvery = 2;  // requests
 constexpr std::uint64_t kSleepsApart = 2;
-constexpr std::uint32_t kMostPatience = 64;  // requests
+constexpr std::uint32_t kLongestWait = 64;  // requests
 
 }  // namespace
 
@@ -38,7 +38,7 @@ void CallerFollower::note(pid_t caller) {
     next_look_ = streak_ + patience_;
   } else if (streak_ > kFirstLook && streak_ % kAskEvery == 0 && seems_apart() &&
              streak_ >= next_look_) {
-    patience_ = look_at(caller) ? kAskEvery : std::min(2 * patience_, kMostPatience);
+    patience_ = look_at(caller) ? kAskEvery : std::min(2 * patience_, kLongestWait);
     next_look_ = streak_ + patience_;
   }
 }

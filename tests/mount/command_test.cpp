@@ -128,7 +128,8 @@ TEST_CASE("a mount in the background has shown the kernel that opens take no mes
           "[command][messages]") {
   on(plyfs_only(), [](const System&) {
     const Place place(usual());
-    REQUIRE(place.plyfs({"mount", "-o", std::string(kUsual) + ",threads=1,uring=off", "mnt"}).exit_code == 0);
+    REQUIRE(place.plyfs({"mount", "-o", std::string(kUsual) + ",threads=1,uring=off", "mnt"})
+                .exit_code == 0);
     // Until it knows, the kernel sends RELEASE for each file that it created.
     for (int i = 0; i < kTimes; ++i) {
       REQUIRE(call::create(place("mnt/new" + std::to_string(i)), "1") == "ok");
