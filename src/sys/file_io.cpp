@@ -37,9 +37,8 @@ Result<std::size_t> read_at(BorrowedFd fd, void* buffer, std::size_t size_bytes,
       if (errno == EINTR) {
         continue;
       }
-      if (done > 0) {
-        break;
-      }
+      // Also where some was read: less than asked for means that the file ends there, and the
+      // kernel would fill up with zeros. It asks page by page after an error.
       return Errno{errno};
     }
     done += static_cast<std::size_t>(got);

@@ -215,5 +215,20 @@ TEST_CASE("EIO while reading a file or a link of a lower layer is told", "[broke
   });
 }
 
+TEST_CASE("EIO in the middle of a file is told, and what comes before it can be read", "[broken]") {
+  on(plyfs_only(), [](const System& system) {
+    const std::string data = pattern(300'000);
+    const BrokenStack stack(system, {}, {file("f", data)}, {});
+    stack.fail({"read-tail f"});
+    CHECK((content(stack("f")) == "<EIO>"));
+    const File opened(stack("f"), O_RDONLY);
+    CHECK((opened.pread(60'000, 4096) == data.substr(60'000, 4096)));
+    char byte = 0;
+    CHECK(outcome(::pread(opened.fd(), &byte, 1, 100'000)) == "EIO");
+    stack.fail({});
+    CHECK((content(stack("f")) == data));
+  });
+}
+
 }  // namespace
 }  // namespace plyfs::tests

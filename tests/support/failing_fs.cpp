@@ -1,8 +1,9 @@
 // failing_fs SOURCE RULES MOUNTPOINT: shows the directory SOURCE, read-only, and fails where the
 // file RULES says so, each line "OPERATION NAME ERRNO" (a number). NAME is the last component of a
 // path,
-// "." for the root; OPERATION one of stat, readlink, open, read, readdir, listxattr, getxattr. The
-// file is read again for each request, and nothing is cached. Stays in the foreground.
+// "." for the root; OPERATION one of stat, readlink, open, read, read-tail (what is beyond 64 KiB),
+// readdir, listxattr, getxattr. The file is read again for each request, and nothing is cached.
+// Stays in the foreground.
 #include <dirent.h>
 #include <fcntl.h>
 #include <fuse.h>
@@ -10,6 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -86,6 +88,13 @@ int on_read(const char* path, char* buffer, std::size_t size_bytes, off_t offset
             fuse_file_info* file) {
   if (const int error = planned_error("read", path); error != 0) {
     return -error;
+  }
+  if (const int error = planned_error("read-tail", path); error != 0) {
+    constexpr off_t kGood = 65536;
+    if (offset >= kGood) {
+      return -error;
+    }
+    size_bytes = std::min(size_bytes, static_cast<std::size_t>(kGood - offset));
   }
   return answer(::pread(static_cast<int>(file->fh), buffer, size_bytes, offset));
 }
