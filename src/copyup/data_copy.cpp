@@ -34,10 +34,7 @@ class RangeCopier {
     char buffer[kSmallBytes];
     const std::size_t got =
         TRY(sys::read_at(from_, buffer, static_cast<std::size_t>(size_bytes), 0));
-    const std::size_t put = got > 0 ? TRY(writer_.write_at(to_, buffer, got, 0)) : 0;
-    if (put != got) {
-      return Errno{ENOSPC};
-    }
+    TRY(writer_.write_all_at(to_, buffer, got, 0));
     return got < static_cast<std::size_t>(size_bytes) ? writer_.resize(to_, size_bytes) : Status{};
   }
 
@@ -61,10 +58,7 @@ class RangeCopier {
     if (got == 0) {
       return got;
     }
-    const std::size_t put = TRY(writer_.write_at(to_, buffer_.get(), got, begin));
-    if (put != got) {
-      return Errno{ENOSPC};
-    }
+    TRY(writer_.write_all_at(to_, buffer_.get(), got, begin));
     return got;
   }
 

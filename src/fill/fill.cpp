@@ -178,9 +178,7 @@ class Copier {
         if (got == 0) {
           return Errno{EIO};  // a layer that shrinks
         }
-        if (TRY(sys::write_at(to, buffer_.data(), got, at)) != got) {
-          return Errno{ENOSPC};
-        }
+        TRY(sys::write_all_at(to, buffer_.data(), got, at));
         at += static_cast<std::int64_t>(got);
       }
     }

@@ -40,12 +40,9 @@ TargetFile::~TargetFile() {
 }
 
 Status TargetFile::write(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const std::size_t put = TRY(writer_->write_at(file_.borrow(), bytes.data(), bytes.size(),
-                                                  static_cast<std::int64_t>(size_bytes_)));
-    bytes.remove_prefix(put);
-    size_bytes_ += put;
-  }
+  TRY(writer_->write_all_at(file_.borrow(), bytes.data(), bytes.size(),
+                            static_cast<std::int64_t>(size_bytes_)));
+  size_bytes_ += bytes.size();
   return {};
 }
 

@@ -137,6 +137,12 @@ Result<std::size_t> UpperWriter::write_at(sys::BorrowedFd fd, const void* buffer
   return sys::write_at(fd, buffer, size_bytes, offset);
 }
 
+Status UpperWriter::write_all_at(sys::BorrowedFd fd, const void* buffer, std::size_t size_bytes,
+                                 std::int64_t offset) {
+  TRY(gate());
+  return sys::write_all_at(fd, buffer, size_bytes, offset);
+}
+
 Status UpperWriter::resize(sys::BorrowedFd fd, std::int64_t size_bytes) {
   TRY(gate());
   return sys::resize(fd, size_bytes);

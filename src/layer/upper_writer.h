@@ -40,6 +40,8 @@ class UpperWriter {
 
   Result<std::size_t> write_at(sys::BorrowedFd fd, const void* buffer, std::size_t size_bytes,
                                std::int64_t offset);
+  Status write_all_at(sys::BorrowedFd fd, const void* buffer, std::size_t size_bytes,
+                      std::int64_t offset);
   Status resize(sys::BorrowedFd fd, std::int64_t size_bytes);
   Status resize_object(sys::ObjectRef object, std::int64_t size_bytes);
   Status allocate(sys::BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_bytes);

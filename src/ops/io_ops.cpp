@@ -124,13 +124,15 @@ Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node,
   // taken when it was cached). The lock keeps such a SETATTR from falling in between.
   const node::CopyUpLock lock{locks_, node};
   const FileStat before = TRY(sys::stat_object(object));
-  const std::size_t written =
-      TRY(f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset));
+  // The kernel looks for an error only, and drops what a short answer leaves out.
+  const Status written =
+      f_.writer->write_all_at(file->borrow(), buffer, request.size_bytes, request.offset);
   if ((before.mode & (kSetUid | kSetGid)) != 0) {
     TRY(f_.writer->change_mode(object, before.mode & kPermissionMask));
   }
   TRY(f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
-  return written;
+  TRY(written);
+  return request.size_bytes;
 }
 
 /// A `change` of a file's data that leaves mtime alone where the kernel keeps that itself. It sends

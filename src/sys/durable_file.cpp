@@ -103,9 +103,7 @@ Status write_durably(const std::string& path, std::string_view content) {
     return Errno{errno};
   }
   const auto finish = [&]() -> Status {
-    if (TRY(write_at(file.borrow(), content.data(), content.size(), 0)) != content.size()) {
-      return Errno{ENOSPC};
-    }
+    TRY(write_all_at(file.borrow(), content.data(), content.size(), 0));
     TRY(sync_all(file.borrow()));
     if (::rename(aside.c_str(), path.c_str()) != 0) {
       return Errno{errno};

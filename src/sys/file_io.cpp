@@ -69,6 +69,20 @@ Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size
   return done;
 }
 
+Status write_all_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes,
+                    std::int64_t offset) {
+  for (std::size_t done = 0; done < size_bytes;) {
+    const std::size_t put =
+        TRY(write_at(fd, static_cast<const char*>(buffer) + done, size_bytes - done,
+                     offset + static_cast<std::int64_t>(done)));
+    if (put == 0) {
+      return Errno{EIO};  // write(2) has no such answer for a file
+    }
+    done += put;
+  }
+  return {};
+}
+
 Result<std::size_t> append(BorrowedFd fd, const void* buffer, std::size_t size_bytes) {
   std::size_t done = 0;
   while (done < size_bytes) {

@@ -9,12 +9,15 @@
 
 namespace plyfs::sys {
 
-/// Reads until `size_bytes` or end of file.
+/// Reads until `size_bytes` or end of file: less always means the end. An error is returned also
+/// where something was read before it.
 Result<std::size_t> read_at(BorrowedFd fd, void* buffer, std::size_t size_bytes,
                             std::int64_t offset);
-/// Writes all; a short write with an error afterwards returns what was written.
+/// Writes what it can, as write(2): an error after some was written is told by the next call.
 Result<std::size_t> write_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes,
                              std::int64_t offset);
+/// Writes all, or returns the error that kept it from that; some may be written then.
+Status write_all_at(BorrowedFd fd, const void* buffer, std::size_t size_bytes, std::int64_t offset);
 /// Writes all at the end of the file, wherever that is now: atomic against other appends, piece by
 /// piece only where the filesystem writes short.
 Result<std::size_t> append(BorrowedFd fd, const void* buffer, std::size_t size_bytes);

@@ -276,10 +276,7 @@ class Importer {
       if (piece.size_bytes == 0) {
         return sys::resize(file, archive_entry_size(entry));
       }
-      if (TRY(sys::write_at(file, piece.bytes, piece.size_bytes, piece.offset)) !=
-          piece.size_bytes) {
-        return Errno{ENOSPC};
-      }
+      TRY(sys::write_all_at(file, piece.bytes, piece.size_bytes, piece.offset));
       events_.progress(entries_);
     }
   }

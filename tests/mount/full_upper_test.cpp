@@ -1,5 +1,7 @@
 // An upper that is full: real filesystems with little room, and a quota that a user has used up.
+#include <fcntl.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
@@ -102,6 +104,43 @@ TEST_CASE("an upper without room refuses the change and shows the old state", "[
       CHECK(ran.err.empty());
       CHECK(ran.out == expected(room.error));
     }
+  });
+}
+
+TEST_CASE("what does not fit as a whole is an error by the time of fsync", "[io][root]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: filesystems with little room");
+    }
+    const std::string place = fresh_directory();
+    make_tree(place, {dir("low"), dir("room"), dir("mnt")}, overlay_prefix());
+    const std::string room = place + "/room";
+    REQUIRE(outcome(::mount("plyfs-room", room.c_str(), "tmpfs", 0, "size=1m")) == "ok");
+    make_tree(room, {dir("up"), dir("work")}, overlay_prefix());
+    std::string options =
+        "lowerdir=" + place + "/low,upperdir=" + room + "/up,workdir=" + room + "/work";
+    options += system.options.empty() ? "" : "," + system.options;
+    const std::vector<pid_t> before = children();
+    REQUIRE(run({plyfs_program(), "mount", "-o", options, place + "/mnt"}).exit_code == 0);
+    {
+      File most(place + "/mnt/most", O_WRONLY | O_CREAT);
+      REQUIRE(most.write(pattern(900'000)) == "ok");
+      REQUIRE(outcome(::fsync(most.fd())) == "ok");
+      // Gathered by the kernel, and sent as one WRITE, of which a third has room.
+      File last(place + "/mnt/last", O_WRONLY | O_CREAT);
+      const std::string data = pattern(300'000);
+      const std::string written = last.write(data);
+      CHECK((written == "ENOSPC" || outcome(::fsync(last.fd())) == "ENOSPC"));
+      CHECK((content(place + "/mnt/most") == pattern(900'000)));
+    }
+    CHECK(outcome(::umount2((place + "/mnt").c_str(), 0)) == "ok");
+    for (const pid_t pid : children()) {
+      if (std::find(before.begin(), before.end(), pid) == before.end()) {
+        CHECK(wait_for(pid, 60) == 0);
+      }
+    }
+    CHECK(outcome(::umount2(room.c_str(), 0)) == "ok");
+    remove_tree(place);
   });
 }
 
