@@ -18,6 +18,7 @@
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
 #include "fuse/sweeper.h"
+#include "sys/backing_device.h"
 #include "sys/creds.h"
 #include "sys/fuse_device.h"
 #include "sys/scheduling.h"
@@ -516,20 +517,27 @@ void Session::start_device_workers(const Start& start) {
   }
 }
 
-Status Session::serve(const std::function<void()>& ready) {
-  // The first message is INIT, and libfuse keeps what it says without a lock.
-  {
-    const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
-    reply_path().device = device_.borrow().get();
-    Served first = Served::kAgain;
-    while (first == Served::kAgain || first == Served::kNothing) {
-      first = serve_one(reply_path().device, buffer.get(), nullptr);
-    }
-    if (first == Served::kEnd) {
-      return Errno{ENODEV};
-    }
-    passes_through_ = dispatcher_.backed_files != nullptr;
+/// The first message is INIT, and libfuse keeps what it says without a lock: before there are
+/// workers.
+Status Session::serve_init() {
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  reply_path().device = device_.borrow().get();
+  Served first = Served::kAgain;
+  while (first == Served::kAgain || first == Served::kNothing) {
+    first = serve_one(reply_path().device, buffer.get(), nullptr);
   }
+  if (first == Served::kEnd) {
+    return Errno{ENODEV};
+  }
+  passes_through_ = dispatcher_.backed_files != nullptr;
+  if (shown_device_) {
+    sys::widen_page_cache(*shown_device_);  // not sooner: INIT makes it the kernel's own
+  }
+  return {};
+}
+
+Status Session::serve(const std::function<void()>& ready) {
+  TRY(serve_init());
   Flusher flusher{session_};
   dispatcher_.flusher = &flusher;
   std::optional<Sweeper> sweeper;

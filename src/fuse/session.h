@@ -63,6 +63,7 @@ class Session {
   /// kNothing: there is none now. kAgain: try at once.
   enum class Served : std::uint8_t { kRequest, kNothing, kAgain, kEnd };
   /// `follower` may be null.
+  Status serve_init();
   Served serve_one(int device, char* buffer, CallerFollower* follower);
   void process(char* bytes, std::size_t size);
   /// Replies leave through `device`.

@@ -82,6 +82,7 @@ SINGLE_HEADERS = {
         "sys/creds.h",
         "sys/fd_cache.h",  # what ops lends, to be lent to the kernel
         "sys/fuse_device.h",
+        "sys/backing_device.h",
         "sys/fuse_ring.h",
         "sys/open.h",
         "sys/scheduling.h",

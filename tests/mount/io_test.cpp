@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -399,6 +400,29 @@ TEST_CASE("FS_IOC_GETFLAGS answers as the layer's filesystem does", "[io]") {
       CHECK(result == expected);
       CHECK(seen == of_layer);
     }
+  });
+}
+
+TEST_CASE("root's mounts may keep pages as other filesystems", "[io]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("f", "1")}).upper();
+    stack.mount(system);
+    struct stat root {};
+    REQUIRE(::stat(stack().c_str(), &root) == 0);
+    const std::string bdi = "/sys/class/bdi/" + std::to_string(major(root.st_dev)) + ':' +
+                            std::to_string(minor(root.st_dev)) + '/';
+    if (::access((bdi + "strict_limit").c_str(), F_OK) != 0) {
+      return skip("needs a kernel that has strict_limit");
+    }
+    const bool may_set = ::access((bdi + "strict_limit").c_str(), W_OK) == 0;
+    CHECK(content(bdi + "strict_limit") == (may_set ? "0\n" : "1\n"));
+    CHECK(content(bdi + "read_ahead_kb") == (may_set ? "1024\n" : "128\n"));
+    // Past those 128 KiB.
+    const std::string data = pattern(5'000'000);
+    REQUIRE(call::create(stack("g"), data) == "ok");
+    CHECK((content(stack("g")) == data));
+    stack.remount();
+    CHECK((content(stack("g")) == data));
   });
 }
 
