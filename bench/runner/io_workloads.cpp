@@ -98,6 +98,20 @@ void read_and_write(const Worker& worker, std::uint32_t randoms) {
   });
 }
 
+/// Few enough pages that the kernel may keep all of them unwritten, also for FUSE.
+void write_randomly(const Worker& worker, std::uint32_t count) {
+  const std::size_t pages = worker.fixture().bytes / kPage;
+  const OpenFile file(worker.file(0), O_RDWR);
+  const Bytes page(kPage, 'w');
+  std::mt19937 random(kSeed);
+  file.write_at(page.data(), kPage, 0);
+  worker.measure("random-write-small", count, [&] {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      file.write_at(page.data(), kPage, random() % pages * kPage);
+    }
+  });
+}
+
 void map_and_write(const Worker& worker) {
   const std::size_t size = worker.fixture().bytes;
   const OpenFile file(worker.file(0), O_RDWR);
@@ -177,9 +191,18 @@ void add_io_workloads(std::vector<Workload>& all, double scale) {
       {{.id = "read-first", .title = "Sequential read, first time, 1 MiB"},
        {.id = "read-again", .title = "Sequential read, again, 1 MiB"},
        {.id = "random-read", .title = "Random read of 4 KiB"},
-       {.id = "random-write", .title = "Random write of 4 KiB", .target = 1.5},
+       {.id = "random-write", .title = "Random write of 4 KiB, of 256 MiB", .target = 1.5},
        {.id = "sequential-write", .title = "Sequential write of a new file, 1 MiB", .target = 2}},
       [randoms](const Worker& worker) { read_and_write(worker, randoms); }));
+
+  all.push_back(
+      io("random-write",
+         {.layers = 1,
+          .directories = 0,
+          .files = 1,
+          .bytes = std::max(kMiB, std::size_t(16 * kMiB * scale))},
+         {{.id = "random-write-small", .title = "Random write of 4 KiB, of 16 MiB", .target = 1.5}},
+         [randoms](const Worker& worker) { write_randomly(worker, randoms); }));
 
   all.push_back(io("mmap",
                    {.layers = 1,

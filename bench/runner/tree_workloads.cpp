@@ -1,5 +1,6 @@
 // Reading trees: walks, lookups, listings, and what the daemon needs for a large one.
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +48,18 @@ void walk_and_read(const Worker& worker) {
   worker.drop_caches();
   visit("read-cold", Visit::kRead);
   visit("read-warm", Visit::kRead);
+}
+
+/// The way to a filesystem's server and back: an ioctl that none knows. Messages times this is the
+/// least that an operation can take.
+void ask_for_nothing(const Worker& worker, std::uint32_t count) {
+  constexpr auto kUnknown = _IO('~', 0x7e);
+  const OpenFile file(worker.file(0), O_RDONLY);
+  worker.measure("round-trip", count, [&] {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      expect(::ioctl(file.fd(), kUnknown) != 0, "that ioctl is known here");
+    }
+  });
 }
 
 void read_by_four(const Worker& worker) {
@@ -163,6 +176,11 @@ void add_tree_workloads(std::vector<Workload>& all, double scale) {
   const std::uint32_t files = scaled(scale, 8500, 100);
   const Fixture rootfs = {.kind = FixtureKind::kRootfs, .layers = 4, .files = files};
   const std::string of = with_commas(files) + " files of /usr in 4 layers";
+  const std::uint32_t requests = scaled(scale, 20'000);
+  all.push_back(reading("round-trip", {.layers = 1, .directories = 0, .files = 1, .bytes = 4096},
+                        {{.id = "round-trip", .title = "A request that does nothing"}},
+                        [requests](const Worker& worker) { ask_for_nothing(worker, requests); }));
+  all.back().drops_caches = false;
   all.push_back(reading("rootfs", rootfs,
                         {{.id = "walk-cold", .title = "Walk of " + of + ", cold", .target = 1.3},
                          {.id = "walk-warm", .title = "Walk of them, warm", .target = 1},
