@@ -271,6 +271,8 @@ class FileSystem {
 
   // I/O
   Result<sys::FdPin> open_io(node::Node& node, sys::Access access);
+  Result<sys::UniqueFd> open_below(node::Node& node);
+  sys::FdPin keep_below(node::Node& node, sys::UniqueFd opened);
   Result<sys::FdPin> open_data(node::Node& node);
   template <typename Change>
   std::invoke_result_t<Change> keeping_mtime(node::Node& node, sys::ObjectRef object,

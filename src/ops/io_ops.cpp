@@ -18,6 +18,8 @@ constexpr std::uint32_t kBelow = 0;
 constexpr std::uint32_t kUpperRead = 1;
 constexpr std::uint32_t kUpperWrite = 2;
 
+bool has_own_data(const Node& node) { return node.in_upper() && !node.metacopy.load(); }
+
 }  // namespace
 
 void FileSystem::drop_io(Node& node) {
@@ -51,22 +53,26 @@ Result<sys::UniqueFd> FileSystem::open_at_path(const merge::DataLocation& data) 
 }
 
 /// The data of a lower file, or of a metadata-only copy.
-Result<sys::FdPin> FileSystem::open_data(Node& node) {
-  if (sys::FdPin cached = io_.find({&node, kBelow})) {
-    return cached;
-  }
+Result<sys::UniqueFd> FileSystem::open_below(Node& node) {
   // The lock that Located holds decides: a copy-up under way is either seen whole or not at all.
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   const auto data = node.metacopy.load() ? table_.extra_of(node).data : std::nullopt;
-  sys::UniqueFd opened =
-      data ? TRY(open_at_path(*data)) : TRY(sys::open_file(object, sys::Access::kRead));
+  return data ? open_at_path(*data) : sys::open_file(object, sys::Access::kRead);
+}
+
+sys::FdPin FileSystem::keep_below(Node& node, sys::UniqueFd opened) {
   node.has_io.store(true);
   return io_.insert({&node, kBelow}, std::move(opened), sys::FdCache::IfPresent::kKeep);
 }
 
+Result<sys::FdPin> FileSystem::open_data(Node& node) {
+  sys::FdPin cached = io_.find({&node, kBelow});
+  return cached ? std::move(cached) : keep_below(node, TRY(open_below(node)));
+}
+
 Result<sys::FdPin> FileSystem::open_io(Node& node, sys::Access access) {
-  if (!node.in_upper() || node.metacopy.load()) {
+  if (!has_own_data(node)) {
     return open_data(node);
   }
   if (sys::FdPin cached = io_.find({&node, kUpperWrite})) {
@@ -92,7 +98,7 @@ Result<sys::FdPin> FileSystem::open_io(Node& node, sys::Access access) {
 Result<sys::FdPin> FileSystem::open_for_kernel(Node& node, sys::Access access) {
   if (access == sys::Access::kReadWrite) {
     TRY(ensure_upper(node, Want::kData));
-  } else if (!node.in_upper() || node.metacopy.load()) {
+  } else if (!has_own_data(node)) {
     return sys::FdPin{};
   }
   sys::FdPin file = TRY(open_io(node, access));
@@ -102,6 +108,18 @@ Result<sys::FdPin> FileSystem::open_for_kernel(Node& node, sys::Access access) {
 
 Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_bytes,
                                      std::int64_t offset) {
+  if (offset == 0 && !has_own_data(node)) {
+    if (const sys::FdPin cached = io_.find({&node, kBelow})) {
+      return sys::read_at(cached->borrow(), buffer, size_bytes, offset);
+    }
+    // A small file comes whole, and the kernel keeps it: the descriptor is not needed again.
+    sys::UniqueFd opened = TRY(open_below(node));
+    const std::size_t got = TRY(sys::read_at(opened.borrow(), buffer, size_bytes, offset));
+    if (got == size_bytes) {
+      (void)keep_below(node, std::move(opened));
+    }
+    return got;
+  }
   const sys::FdPin file = TRY(open_io(node, sys::Access::kRead));
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
