@@ -26,15 +26,18 @@ void must_run(const Arguments& command) {
 }
 
 bool is_on_disk(const std::string& kind) {
-  return kind == "ext4" || kind == "xfs" || kind == "btrfs";
+  return kind == "ext4" || kind == "xfs" || kind == "btrfs" || kind == "btrfs-subvolume";
 }
+
+/// The name under which mkfs knows it.
+std::string type_of(const std::string& kind) { return kind.substr(0, kind.find('-')); }
 
 void mount_image(const std::string& kind, const std::string& directory,
                  const std::string& scratch) {
   const std::string image = scratch + "/image";
   must(call::create(image), image);
   must(call::truncate(image, off_t{400} << 20U), image);  // xfs wants 300 MiB
-  must_run({"mkfs." + kind, kind == "ext4" ? "-F" : "-f", image});
+  must_run({"mkfs." + type_of(kind), kind == "ext4" ? "-F" : "-f", image});
   must_run({"mount", "-o", "loop", image, directory});
   (void)call::rmdir(directory + "/lost+found");
 }
@@ -49,6 +52,13 @@ void mount_kind(const std::string& kind, const std::string& directory, const std
   }
   if (kind == "tmpfs") {
     must(outcome(::mount("plyfs-layer", directory.c_str(), "tmpfs", 0, "mode=0755")), kind);
+  } else if (kind == "tmpfs-small") {
+    must(outcome(::mount("plyfs-layer", directory.c_str(), "tmpfs", 0, "mode=0755,size=1100k")),
+         kind);
+  } else if (kind == "btrfs-subvolume") {
+    mount_image(kind, whole_btrfs(scratch), scratch);
+    must_run({"btrfs", "subvolume", "create", whole_btrfs(scratch) + "/subvolume"});
+    must_run({"mount", "--bind", whole_btrfs(scratch) + "/subvolume", directory});
   } else if (is_on_disk(kind)) {
     mount_image(kind, directory, scratch);
   } else if (kind == "overlay") {
@@ -65,11 +75,13 @@ void mount_kind(const std::string& kind, const std::string& directory, const std
 
 }  // namespace
 
+std::string whole_btrfs(const std::string& scratch) { return scratch + "/low"; }
+
 std::string MountedFilesystem::missing(const std::string& kind) {
   if (!is_root()) {
     return "needs root: mounting filesystems";
   }
-  const std::string program = is_on_disk(kind) ? "mkfs." + kind : kind;
+  const std::string program = is_on_disk(kind) ? "mkfs." + type_of(kind) : kind;
   const bool needs_program = is_on_disk(kind) || kind == "bindfs" || kind == "fuse-overlayfs";
   if (needs_program && run({"which", program}).exit_code != 0) {
     return "needs " + program;
@@ -82,9 +94,12 @@ std::string MountedFilesystem::missing(const std::string& kind) {
 
 MountedFilesystem::MountedFilesystem(const std::string& kind, const std::string& directory,
                                      const std::string& scratch)
-    : directory_(directory) {
+    : mounts_{directory} {
   must(call::mkdir(scratch), scratch);
   const std::vector<pid_t> before = children();
+  if (kind == "btrfs-subvolume") {
+    mounts_.insert(mounts_.begin(), whole_btrfs(scratch));
+  }
   mount_kind(kind, directory, scratch);
   for (const pid_t pid : children()) {
     if (std::find(before.begin(), before.end(), pid) == before.end()) {
@@ -94,8 +109,10 @@ MountedFilesystem::MountedFilesystem(const std::string& kind, const std::string&
 }
 
 MountedFilesystem::~MountedFilesystem() {
-  if (::umount2(directory_.c_str(), 0) != 0) {
-    (void)::umount2(directory_.c_str(), MNT_DETACH);
+  for (auto mount = mounts_.rbegin(); mount != mounts_.rend(); ++mount) {
+    if (::umount2(mount->c_str(), 0) != 0) {
+      (void)::umount2(mount->c_str(), MNT_DETACH);
+    }
   }
   for (const pid_t pid : daemons_) {
     (void)wait_for(pid, kEnd_s);

@@ -8,8 +8,9 @@
 
 namespace plyfs::tests {
 
-/// Mounted while it lives. Kinds: tmpfs; ext4, xfs, btrfs (in a loop device); overlay (the
-/// kernel's); plyfs, bindfs, fuse-overlayfs.
+/// Mounted while it lives. Kinds: tmpfs; tmpfs-small (of 1100 KiB); ext4, xfs, btrfs (in a loop
+/// device); btrfs-subvolume (the one of a btrfs that whole_btrfs() shows); overlay (the kernel's);
+/// plyfs, bindfs, fuse-overlayfs.
 class MountedFilesystem {
  public:
   /// Why `kind` cannot be had on this machine; empty when it can.
@@ -24,8 +25,11 @@ class MountedFilesystem {
   MountedFilesystem& operator=(const MountedFilesystem&) = delete;
 
  private:
-  std::string directory_;
+  std::vector<std::string> mounts_;  // in order
   std::vector<pid_t> daemons_;
 };
+
+/// Where the btrfs is mounted whose subvolume a kind btrfs-subvolume with this `scratch` shows.
+std::string whole_btrfs(const std::string& scratch);
 
 }  // namespace plyfs::tests

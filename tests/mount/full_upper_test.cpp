@@ -1,11 +1,14 @@
 // An upper that is full: real filesystems with little room, and a quota that a user has used up.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
+#include "filesystems.h"
 #include "stack.h"
 #include "workspace.h"
 
@@ -141,6 +144,73 @@ TEST_CASE("what does not fit as a whole is an error by the time of fsync", "[io]
     }
     CHECK(outcome(::umount2(room.c_str(), 0)) == "ok");
     remove_tree(place);
+  });
+}
+
+constexpr std::size_t kTooMuch = std::size_t{3} << 19U;  // 1.5 MiB into 1.1: no request ends there
+
+/// The first outcome that is not "ok".
+std::string write_then(const std::string& path, std::string (*end)(File& file)) {
+  File file(path, O_RDWR | O_CREAT);
+  const std::string written = file.write(pattern(kTooMuch));
+  const std::string ended = end(file);
+  return written == "ok" ? ended : written;
+}
+
+/// Fills a file by a mapping. In a process of its own: there is SIGBUS where pages are refused.
+std::string map_and_fill(const std::string& path) {
+  return in_child([&] {
+    const File file(path, O_RDWR | O_CREAT);
+    if (::ftruncate(file.fd(), kTooMuch) != 0) {
+      return outcome(-1);
+    }
+    void* const map = ::mmap(nullptr, kTooMuch, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
+    if (map == MAP_FAILED) {
+      return outcome(-1);
+    }
+    std::memset(map, 'm', kTooMuch);
+    return outcome(::msync(map, kTooMuch, MS_SYNC));
+  });
+}
+
+std::string sync_file(File& file) { return outcome(::fsync(file.fd())); }
+std::string close_file(File& file) { return file.close(); }
+
+TEST_CASE("what fits in part only is an error of write, fsync, close or msync", "[content][root]") {
+  on(unions(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: filesystems with little room");
+    }
+    Stack stack = Stack{}.lower({file("f", "1")}).upper().on_filesystems("tmpfs", "tmpfs-small");
+    stack.mount(system);
+    CHECK(write_then(stack("synced"), sync_file) == "ENOSPC");
+    CHECK(call::unlink(stack("synced")) == "ok");
+    CHECK(write_then(stack("closed"), close_file) == "ENOSPC");
+    CHECK(call::unlink(stack("closed")) == "ok");
+    CHECK(write_then(stack("f"), sync_file) == "ENOSPC");
+    CHECK(call::truncate(stack("f"), 0) == "ok");
+    CHECK(map_and_fill(stack("mapped")) == (system.is_kernel() ? "<died>" : "ENOSPC"));
+    CHECK(call::unlink(stack("mapped")) == "ok");
+    stack.remount();
+    CHECK(picture(stack()) == Picture{"f="});
+    CHECK(stack.left_overs() == Picture{});
+  });
+}
+
+TEST_CASE("what fits in a volume in part only is an error of write or msync", "[volume][root]") {
+  on(plyfs_only(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: filesystems with little room");
+    }
+    Stack stack = Stack{}.lower({dir("v")}).upper();
+    const std::string source = stack.directory() + "/source";
+    REQUIRE(call::mkdir(source) == "ok");
+    const MountedFilesystem small("tmpfs-small", source, stack.directory() + "/scratch");
+    stack.mount(system, "volume_mode=fuse,volume=" + source + ":/v");
+    CHECK(write_then(stack("v/synced"), sync_file) == "ENOSPC");
+    CHECK(call::unlink(stack("v/synced")) == "ok");
+    CHECK(map_and_fill(stack("v/mapped")) == "ENOSPC");
+    stack.unmount();
   });
 }
 

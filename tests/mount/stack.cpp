@@ -31,6 +31,8 @@ bool is_mounted(const std::string& mountpoint) {
   return content("/proc/self/mountinfo").find(" " + mountpoint + " ") != std::string::npos;
 }
 
+std::string scratch_of(const std::string& layer) { return layer + "-filesystem"; }
+
 /// How many bind mounts the options ask for.
 std::size_t binds_in(const std::string& options) {
   std::size_t count = 0;
@@ -98,7 +100,7 @@ struct Stack::State {
   void make_layer(const std::string& path, const Items& items, const std::string& filesystem) {
     if (!filesystem.empty()) {
       filesystems.push_back(
-          std::make_unique<MountedFilesystem>(filesystem, path, path + "-filesystem"));
+          std::make_unique<MountedFilesystem>(filesystem, path, scratch_of(path)));
     }
     make_tree(path, items, overlay_prefix());
   }
@@ -319,6 +321,7 @@ std::string Stack::work_path(const std::string& path) const {
 std::string Stack::lower_path(std::size_t layer, const std::string& path) const {
   return below(state_->layer(layer), path);
 }
+std::string Stack::upper_scratch() const { return scratch_of(state_->root + "/rw"); }
 std::string Stack::mountpoint() const { return state_->root + "/mnt"; }
 std::string Stack::directory() const { return state_->root; }
 Picture Stack::upper_picture() const { return plyfs::tests::upper_picture(upper_path()); }

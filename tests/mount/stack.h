@@ -56,6 +56,8 @@ class Stack {
   [[nodiscard]] std::string upper_path(const std::string& path = {}) const;
   [[nodiscard]] std::string work_path(const std::string& path = {}) const;
   [[nodiscard]] std::string lower_path(std::size_t layer, const std::string& path = {}) const;
+  /// on_filesystems(): what the upper's filesystem was given as scratch.
+  [[nodiscard]] std::string upper_scratch() const;
   [[nodiscard]] std::string mountpoint() const;  ///< as given to mount
   [[nodiscard]] std::string directory() const;   ///< private to this stack
 

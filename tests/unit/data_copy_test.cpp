@@ -2,9 +2,11 @@
 #include "copyup/data_copy.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 #include <sstream>
 
@@ -70,6 +72,21 @@ TEST_CASE("a source that cannot be read is an error", "[copyup]") {
   files.put("x", 0);
   files.from = sys::UniqueFd{::open(files.from_path.c_str(), O_WRONLY | O_CLOEXEC)};
   CHECK_FALSE(files.copy(1));
+}
+
+TEST_CASE("a write that stops halfway is told by the error that stopped it", "[copyup]") {
+  Pair files;
+  files.put(std::string(4000, 'x'), 0);
+  const auto result = test::in_child(
+      [] {
+        const rlimit limit = {1000, 1000};
+        return std::signal(SIGXFSZ, SIG_IGN) != SIG_ERR && ::setrlimit(RLIMIT_FSIZE, &limit) == 0;
+      },
+      [&] {
+        const Status copied = files.copy(4000);
+        return copied ? "ok" : std::to_string(copied.error().value());
+      });
+  CHECK(result == std::to_string(EFBIG));
 }
 
 }  // namespace
