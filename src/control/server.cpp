@@ -87,14 +87,14 @@ void Server::serve() {
       }
       return;
     }
-    if (peer->uid != sys::effective_uid() && peer->uid != 0) {
-      (void)sys::write_all(peer->connection.borrow(),
-                           refusal("not your mount: Operation not permitted") + '\n',
-                           kClientTimeout_ms);
-      continue;
-    }
     try {
-      answer(peer->connection.borrow());
+      if (peer->uid == sys::effective_uid() || peer->uid == 0) {
+        answer(peer->connection.borrow());
+      } else {
+        (void)sys::write_all(peer->connection.borrow(),
+                             refusal("not your mount: Operation not permitted") + '\n',
+                             kClientTimeout_ms);
+      }
     } catch (const std::exception& error) {
       log::write(log::Level::kError, std::string{"control channel: "} + error.what());
     }

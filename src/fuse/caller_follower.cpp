@@ -19,9 +19,10 @@ constexpr std::uint32_t kLongestWait = 64;  // requests
 }  // namespace
 
 CallerFollower::CallerFollower(bool on) {
-  auto allowed = on ? sys::ProcessorSet::of_thread(0) : Result<sys::ProcessorSet>{Errno{ENOTSUP}};
+  const auto allowed =
+      on ? sys::ProcessorSet::of_thread(0) : Result<sys::ProcessorSet>{Errno{ENOTSUP}};
   if (allowed && allowed->count() > 1) {
-    allowed_ = std::move(*allowed);
+    allowed_ = *allowed;
   }
 }
 
@@ -48,21 +49,21 @@ bool CallerFollower::seems_apart() {
   return sleeps_ - before >= kSleepsApart;
 }
 
-bool CallerFollower::move_to(sys::ProcessorSet processors) {
+bool CallerFollower::move_to(const sys::ProcessorSet& processors) {
   if (bound_to_ == processors || !allowed_->contains(processors) || !processors.apply()) {
     return false;
   }
-  bound_to_ = std::move(processors);
+  bound_to_ = processors;
   return true;
 }
 
 bool CallerFollower::look_at(pid_t caller) {
-  auto of_caller = sys::ProcessorSet::of_thread(caller);
+  const auto of_caller = sys::ProcessorSet::of_thread(caller);
   if (!of_caller) {
     return false;
   }
   if (of_caller->count() == 1) {
-    return move_to(std::move(*of_caller));
+    return move_to(*of_caller);
   }
   const auto processor = sys::last_processor(caller);
   return processor && move_to(sys::ProcessorSet::only(*processor));

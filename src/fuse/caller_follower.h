@@ -38,7 +38,7 @@ class CallerFollower {
   bool seems_apart();
   /// These two return whether this thread was moved.
   bool look_at(pid_t caller);
-  bool move_to(sys::ProcessorSet processors);
+  bool move_to(const sys::ProcessorSet& processors);
 
   std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off
   std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed

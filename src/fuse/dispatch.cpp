@@ -332,11 +332,14 @@ void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char
     return;
   }
   // Data that was written before and is still cached would take the new capability away again.
-  dispatcher(request).flusher->after_writeback(
-      id,
-      [request, id, flags, kept_name = std::string{name}, kept_value = std::string{value, size}] {
-        answer_setxattr(request, id, kept_name.c_str(), kept_value, flags);
-      });
+  serve(request, "setxattr", id, name, [&]() -> Status {
+    dispatcher(request).flusher->after_writeback(
+        id,
+        [request, id, flags, kept_name = std::string{name}, kept_value = std::string{value, size}] {
+          answer_setxattr(request, id, kept_name.c_str(), kept_value, flags);
+        });
+    return {};
+  });
 }
 
 Status reply_bound_volumes(fuse_req_t request, std::size_t size) {
@@ -441,8 +444,11 @@ void on_lseek(fuse_req_t request, fuse_ino_t id, off_t offset, int whence,
     return;
   }
   // Where data is, only the kernel's dirty pages may know: they are written back first.
-  dispatcher(request).flusher->after_writeback(id,
-                                               [=] { answer_lseek(request, id, offset, whence); });
+  serve(request, "lseek", id, nullptr, [&]() -> Status {
+    dispatcher(request).flusher->after_writeback(
+        id, [=] { answer_lseek(request, id, offset, whence); });
+    return {};
+  });
 }
 
 void on_ioctl(fuse_req_t request, fuse_ino_t id, unsigned command, void* /*argument*/,

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "fuse/counters.h"
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
+#include "fuse/serve.h"
 #include "fuse/sweeper.h"
 #include "sys/backing_device.h"
 #include "sys/creds.h"
@@ -309,38 +311,46 @@ void Session::process(char* bytes, std::size_t size) {
   }
 }
 
-void Session::begin_thread(int device) {
+Result<Session::Worker> Session::make_worker() {
+  Worker worker;
+  worker.device = TRY(clone_device());
+  worker.buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+  worker.counters = &counters_.add_worker();
+  return worker;
+}
+
+void Session::begin_thread(int device, WorkerCounters& counters) {
   sys::detach_thread_fs();
-  thread_counters() = &counters_.add_worker();
+  (void)thread_buffer(0);  // glibc ends the process if it is first wanted when memory has run out
+  thread_counters() = &counters;
   reply_path().device = device;
 }
 
-void Session::work_forgets(sys::UniqueFd device) {
-  begin_thread(device.borrow().get());
-  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+void Session::work_forgets(Worker worker) {
+  begin_thread(worker.device.borrow().get(), *worker.counters);
+  char* const buffer = worker.buffer.get();
   Served served = Served::kAgain;
   while (served != Served::kEnd && !ending_.load(std::memory_order_relaxed)) {
-    served = serve_one(reply_path().device, buffer.get(), nullptr);
-    if (served == Served::kRequest && is_forget(header_of(buffer.get()).opcode)) {
+    served = serve_one(reply_path().device, buffer, nullptr);
+    if (served == Served::kRequest && is_forget(header_of(buffer).opcode)) {
       // Nobody waits for these. While we do not, the caller's kernel has nobody to wake.
       std::this_thread::sleep_for(kForgetsGather);
     }
   }
 }
 
-void Session::work(RingShifts::Shift shift, sys::UniqueFd device) {
+void Session::work(RingShifts::Shift shift, Worker worker) {
   RingShifts& shifts = device_shifts_;
   using enum RingShifts::Shift;
-  begin_thread(device.borrow().get());
+  begin_thread(worker.device.borrow().get(), *worker.counters);
   const bool follow = options_.follow_callers;
   if (shift == kYielding && (!follow || !sys::yield_to_everybody())) {
     shifts.hand_over();
   }
-  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   CallerFollower follower{follow};
   ShiftWatch watch{follow ? std::optional{shift} : std::nullopt};
   take_turns(shifts, shift, watch, [&] {
-    const bool goes_on = serve_device(buffer.get(), follower, watch);
+    const bool goes_on = serve_device(worker.buffer.get(), follower, watch);
     follower.set_free();
     return goes_on;
   });
@@ -365,14 +375,13 @@ bool Session::serve_device(char* buffer, CallerFollower& follower, ShiftWatch& w
   return false;
 }
 
-void Session::work_standby(sys::UniqueFd device) {
-  begin_thread(device.borrow().get());
-  const auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
+void Session::work_standby(Worker worker) {
+  begin_thread(worker.device.borrow().get(), *worker.counters);
   while (standbys_.await()) {
     Served served = Served::kAgain;
     while ((served == Served::kAgain || served == Served::kRequest) &&
            !ending_.load(std::memory_order_relaxed)) {
-      served = serve_one(reply_path().device, buffer.get(), nullptr);
+      served = serve_one(reply_path().device, worker.buffer.get(), nullptr);
     }
   }
 }
@@ -438,9 +447,10 @@ Status Session::lend_slots(const Ring& ring) {
   return ring.ring->hand_over();
 }
 
-void Session::work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent) {
+void Session::work_ring(Ring& ring, RingShifts::Shift shift, WorkerCounters& counters,
+                        std::latch& lent) {
   using enum RingShifts::Shift;
-  begin_thread(device_.borrow().get());
+  begin_thread(device_.borrow().get(), counters);
   if (options_.follow_callers) {
     // A request comes in the queue of its caller's processor.
     (void)sys::ProcessorSet::only(ring.processor).apply();
@@ -497,23 +507,23 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& wa
 template <typename Start>
 void Session::start_device_workers(const Start& start) {
   using enum RingShifts::Shift;
-  auto yielding = clone_device();
-  auto ordinary = clone_device();
+  auto yielding = make_worker();
+  auto ordinary = make_worker();
   if (!yielding || !ordinary) {
     return;  // each of the two counts on the other
   }
-  start([this, fd = std::move(*yielding)]() mutable { work(kYielding, std::move(fd)); });
-  start([this, fd = std::move(*ordinary)]() mutable { work(kOrdinary, std::move(fd)); });
+  start([this, worker = std::move(*yielding)]() mutable { work(kYielding, std::move(worker)); });
+  start([this, worker = std::move(*ordinary)]() mutable { work(kOrdinary, std::move(worker)); });
   if (options_.threads < 2) {
     return;
   }
   start([this] { watch_messages(); });
   for (unsigned i = 1; i < options_.threads; ++i) {
-    auto device = clone_device();
-    if (!device || !sys::do_not_sleep(device->borrow())) {
+    auto made = make_worker();
+    if (!made || !sys::do_not_sleep(made->device.borrow())) {
       return;
     }
-    start([this, fd = std::move(*device)]() mutable { work_standby(std::move(fd)); });
+    start([this, worker = std::move(*made)]() mutable { work_standby(std::move(worker)); });
   }
 }
 
@@ -550,7 +560,13 @@ Status Session::serve(const std::function<void()>& ready) {
   const auto start = [&](auto body) {
     running.fetch_add(1);
     workers.emplace_back([this, &running, body = std::move(body)]() mutable {
-      body();
+      try {
+        body();
+      } catch (const std::exception& failure) {
+        // Requests have a fence of their own. Without this thread nobody may serve: the mount ends.
+        report("a worker", failure.what());
+        stop();
+      }
       running.fetch_sub(1);
       sys::signal_event(wake_.borrow());
     });
@@ -559,15 +575,17 @@ Status Session::serve(const std::function<void()>& ready) {
     const sys::BlockSignals blocked;
     if (!rings_.empty()) {
       // Only FORGET and INTERRUPT are read from the device.
-      if (auto device = clone_device()) {
-        start([this, fd = std::move(*device)]() mutable { work_forgets(std::move(fd)); });
+      if (auto made = make_worker()) {
+        start([this, worker = std::move(*made)]() mutable { work_forgets(std::move(worker)); });
       }
     } else {
       start_device_workers(start);
     }
     for (Ring& ring : rings_) {
       for (const auto shift : {RingShifts::Shift::kYielding, RingShifts::Shift::kOrdinary}) {
-        start([this, &ring, shift, &lent] { work_ring(ring, shift, lent); });
+        start([this, &ring, shift, &counters = counters_.add_worker(), &lent] {
+          work_ring(ring, shift, counters, lent);
+        });
       }
     }
   }

@@ -66,13 +66,20 @@ class Session {
   Status serve_init();
   Served serve_one(int device, char* buffer, CallerFollower* follower);
   void process(char* bytes, std::size_t size);
+  /// What a thread that reads requests needs. Made before it starts: then it cannot lack memory.
+  struct Worker {
+    sys::UniqueFd device;
+    std::unique_ptr<char[]> buffer;
+    WorkerCounters* counters = nullptr;
+  };
+  Result<Worker> make_worker();
   /// Replies leave through `device`.
-  void begin_thread(int device);
-  void work_forgets(sys::UniqueFd device);
+  void begin_thread(int device, WorkerCounters& counters);
+  void work_forgets(Worker worker);
   template <typename Start>
   void start_device_workers(const Start& start);
-  void work(RingShifts::Shift shift, sys::UniqueFd device);
-  void work_standby(sys::UniqueFd device);
+  void work(RingShifts::Shift shift, Worker worker);
+  void work_standby(Worker worker);
   void watch_messages();
   bool serve_device(char* buffer, CallerFollower& follower, ShiftWatch& watch);
   /// At INIT. False, and no rings, where io_uring is not to be had.
@@ -83,7 +90,7 @@ class Session {
     std::unique_ptr<RingShifts> shifts = std::make_unique<RingShifts>();
   };
   Status lend_slots(const Ring& ring);
-  void work_ring(Ring& ring, RingShifts::Shift shift, std::latch& lent);
+  void work_ring(Ring& ring, RingShifts::Shift shift, WorkerCounters& counters, std::latch& lent);
   bool serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch);
   /// Makes each worker end after the request at hand; blocks until `running`, which they count
   /// down, is 0.

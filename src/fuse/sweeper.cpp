@@ -1,6 +1,7 @@
 #include "fuse/sweeper.h"
 
 #include <chrono>
+#include <new>
 
 #include "fuse/raw_request.h"
 #include "fuse/serve.h"
@@ -29,16 +30,24 @@ Sweeper::~Sweeper() {
   thread_.join();
 }
 
+void Sweeper::sweep() {
+  for (const volume::GoneName& gone : dispatcher_.volumes->find_gone()) {
+    // ENOENT: the kernel has no such entry any more.
+    (void)fuse_lowlevel_notify_inval_entry(dispatcher_.session, id_of(dispatcher_, *gone.parent),
+                                           gone.name.data(), gone.name.size());
+  }
+}
+
 void Sweeper::work() {
   sys::detach_thread_fs();
   reply_path().device = device_.get();
   std::unique_lock lock{mu_};
   while (!changed_.wait_for(lock, kInterval, [this] { return stopping_; })) {
     lock.unlock();
-    for (const volume::GoneName& gone : dispatcher_.volumes->find_gone()) {
-      // ENOENT: the kernel has no such entry any more.
-      (void)fuse_lowlevel_notify_inval_entry(dispatcher_.session, id_of(dispatcher_, *gone.parent),
-                                             gone.name.data(), gone.name.size());
+    try {
+      sweep();
+    } catch (const std::bad_alloc&) {
+      report("looking for deleted files", "no memory; next time");
     }
     lock.lock();
   }

@@ -26,6 +26,7 @@ class Sweeper {
 
  private:
   void work();
+  void sweep();
 
   Dispatcher& dispatcher_;
   const sys::BorrowedFd device_;

@@ -117,7 +117,10 @@ class Node {
   friend class NodeTable;
 
   std::atomic<std::uint64_t> references_{0};  ///< kernel lookups, NodeRefs and child dentries
-  Dentry* names_ = nullptr;
+  union {
+    Dentry* names_ = nullptr;
+    Node* next_dead_;  ///< once nothing refers to it: forgetting allocates no memory
+  };
   const std::uint64_t ino_;
   std::unique_ptr<DirectoryData> directory_;
   std::unique_ptr<FileExtra> extra_;

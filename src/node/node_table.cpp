@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/hash.h"
 
@@ -151,7 +152,7 @@ void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer:
 }
 
 void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) {
-  std::vector<Node*> dead;
+  Node* dead = nullptr;
   Orphan unused;  // closed without the lock
   {
     MutexLock lock{mu_};
@@ -181,7 +182,7 @@ void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) 
 
 void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_parent,
                           std::string_view to) {
-  std::vector<Node*> dead;
+  Node* dead = nullptr;
   {
     MutexLock lock{mu_};
     Dentry* old = find_locked(from_parent, from, hash_of_name(from_parent, from));
@@ -238,7 +239,7 @@ void NodeTable::set_name_upper(Node& parent, std::string_view name) {
 }
 
 void NodeTable::forget(Node& node, std::uint64_t count) {
-  std::vector<Node*> dead;
+  Node* dead = nullptr;
   bool trim = false;
   {
     MutexLock lock{mu_};
@@ -354,7 +355,7 @@ void NodeTable::unlink_bucket_locked(Dentry& dentry) {
   *link = dentry.hash_next;
 }
 
-void NodeTable::drop_dentry_locked(Dentry* dentry, std::vector<Node*>& dead) {
+void NodeTable::drop_dentry_locked(Dentry* dentry, Node*& dead) {
   unlink_bucket_locked(*dentry);
   Dentry** link = &dentry->node->names_;
   while (*link != dentry) {
@@ -367,7 +368,7 @@ void NodeTable::drop_dentry_locked(Dentry* dentry, std::vector<Node*>& dead) {
   drop_reference_locked(parent, 1, dead);
 }
 
-void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, std::vector<Node*>& dead) {
+void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, Node*& dead) {
   if (node.references_.fetch_sub(count, std::memory_order_acq_rel) != count) {
     return;
   }
@@ -375,10 +376,11 @@ void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, std::vect
   nameless_.erase(&node);
   --nodes_;
   ++freed_since_trim_;
-  dead.push_back(&node);
   while (node.names_ != nullptr) {
     drop_dentry_locked(node.names_, dead);  // may free the parent in turn
   }
+  node.next_dead_ = dead;
+  dead = &node;
   if (buckets_.size() > kMinBuckets && dentries_ < buckets_.size() / 8) {
     resize_locked(buckets_.size() / 4);
   }
@@ -427,7 +429,12 @@ Node* NodeTable::make_locked(NodeSeed&& seed) {
 }
 
 void NodeTable::resize_locked(std::size_t buckets) {
-  std::vector<Dentry*> old(buckets, nullptr);
+  std::vector<Dentry*> old;
+  try {
+    old.resize(buckets, nullptr);
+  } catch (const std::bad_alloc&) {
+    return;  // longer chains for a while
+  }
   old.swap(buckets_);
   for (Dentry* at : old) {
     while (at != nullptr) {
@@ -438,8 +445,10 @@ void NodeTable::resize_locked(std::size_t buckets) {
   }
 }
 
-void NodeTable::destroy(std::vector<Node*>& dead) {
-  for (Node* node : dead) {
+void NodeTable::destroy(Node* dead) {
+  while (dead != nullptr) {
+    Node* const node = std::exchange(dead, dead->next_dead_);
+    node->names_ = nullptr;
     release_(*node);
     delete node;
   }

@@ -117,14 +117,13 @@ class NodeTable {
       REQUIRES(mu_);
   void link_bucket_locked(Dentry& dentry) REQUIRES(mu_);
   void unlink_bucket_locked(Dentry& dentry) REQUIRES(mu_);
-  void drop_dentry_locked(Dentry* dentry, std::vector<Node*>& dead) REQUIRES(mu_);
-  void drop_reference_locked(Node& node, std::uint64_t count, std::vector<Node*>& dead)
-      REQUIRES(mu_);
+  void drop_dentry_locked(Dentry* dentry, Node*& dead) REQUIRES(mu_);
+  void drop_reference_locked(Node& node, std::uint64_t count, Node*& dead) REQUIRES(mu_);
   void register_keys_locked(Node& node) REQUIRES(mu_);
   void unregister_keys_locked(Node& node) REQUIRES(mu_);
   Node* make_locked(NodeSeed&& seed) REQUIRES(mu_);
   void resize_locked(std::size_t buckets) REQUIRES(mu_);
-  void destroy(std::vector<Node*>& dead);
+  void destroy(Node* dead);
 
   const std::function<void(Node&)> release_;
   Node* root_ = nullptr;

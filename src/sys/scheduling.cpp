@@ -16,28 +16,22 @@
 #include "sys/checked.h"
 
 namespace plyfs::sys {
-namespace {
-
-constexpr std::size_t kMostProcessors = 8192;  // NR_CPUS of the largest kernels
-
-}  // namespace
-
 Result<ProcessorSet> ProcessorSet::of_thread(pid_t tid) {
-  unsigned long words[kMostProcessors / 8 / sizeof(unsigned long)];
-  const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof words, words);
+  ProcessorSet set;
+  const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof set.words_, set.words_.data());
   if (bytes < 0) {
     return Errno{errno};
   }
-  ProcessorSet set;
-  set.words_.assign(words, words + static_cast<std::size_t>(bytes) / sizeof(unsigned long));
+  set.used_ = static_cast<std::size_t>(bytes) / sizeof(unsigned long);
   return set;
 }
 
 ProcessorSet ProcessorSet::only(unsigned processor) {
-  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
   ProcessorSet set;
-  set.words_.resize(processor / kBits + 1);
-  set.words_.back() = 1UL << (processor % kBits);
+  if (processor < kMostProcessors) {
+    set.used_ = processor / kWordBits + 1;
+    set.words_[set.used_ - 1] = 1UL << (processor % kWordBits);
+  }
   return set;
 }
 
@@ -50,9 +44,8 @@ int ProcessorSet::count() const {
 }
 
 bool ProcessorSet::contains(const ProcessorSet& other) const {
-  for (std::size_t i = 0; i < other.words_.size(); ++i) {
-    const unsigned long mine = i < words_.size() ? words_[i] : 0;
-    if ((other.words_[i] & ~mine) != 0) {
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    if ((other.words_[i] & ~words_[i]) != 0) {
       return false;
     }
   }
@@ -61,7 +54,7 @@ bool ProcessorSet::contains(const ProcessorSet& other) const {
 
 Status ProcessorSet::apply() const {
   return checked(static_cast<int>(
-      ::syscall(SYS_sched_setaffinity, 0, words_.size() * sizeof(unsigned long), words_.data())));
+      ::syscall(SYS_sched_setaffinity, 0, used_ * sizeof(unsigned long), words_.data())));
 }
 
 Result<unsigned> last_processor(pid_t tid) {

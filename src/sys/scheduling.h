@@ -3,16 +3,18 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::sys {
 
-/// Processors that a thread may use. However many there are: glibc's cpu_set_t ends at 1024.
+/// Processors that a thread may use. However many there are: glibc's cpu_set_t ends at 1024. No
+/// memory is allocated, so that a worker can move also when there is none.
 class ProcessorSet {
  public:
   /// Those of the thread `tid` of our pid namespace, 0 for the calling one (sched_getaffinity(2)).
@@ -23,10 +25,13 @@ class ProcessorSet {
   [[nodiscard]] bool contains(const ProcessorSet& other) const;
   /// Restricts the calling thread to these, and moves it there if it runs elsewhere.
   Status apply() const;
-  bool operator==(const ProcessorSet&) const = default;
+  bool operator==(const ProcessorSet& other) const { return words_ == other.words_; }
 
  private:
-  std::vector<unsigned long> words_;  ///< as the system call has them
+  static constexpr std::size_t kMostProcessors = 8192;  ///< NR_CPUS of the largest kernels
+  static constexpr std::size_t kWordBits = 8 * sizeof(unsigned long);
+  std::array<unsigned long, kMostProcessors / kWordBits> words_{};  ///< as the system call has them
+  std::size_t used_ = 0;                                            ///< words
 };
 
 /// Where the thread `tid` of our pid namespace runs, or ran last: proc_pid_stat(5). ESRCH when it
