@@ -26,4 +26,9 @@ bool never_reaches_server(const Operation& operation, const Side& reference, Zer
 /// It is then left out on both sides.
 bool breaks_reference(const Operation& operation, const Side& reference);
 
+/// Whether the reference just now refused to remove, or to rename over, a directory that it lists
+/// as empty. The operation is then left out on the subject. Leaves the working directory changed.
+bool refuses_empty_directory(const Operation& operation, const OpResult& result,
+                             const Side& reference);
+
 }  // namespace plyfs::difftest

@@ -222,6 +222,7 @@ class Session {
     const ino_t before = inode_of(op);
     const timespec begin = Timeline::now();
     OpResult reference = execute(op, reference_);
+    if (refuses_empty_directory(op, reference, reference_)) return std::nullopt;
     const OpResult subject = execute(op, subject_);
     if (op.kind == OpKind::kOpen && limits_.prelude) reference.mtime = subject.mtime;
     timeline_.add(begin, Timeline::now());
@@ -245,20 +246,24 @@ class Session {
                        op.kind == OpKind::kWriteFile || op.kind == OpKind::kTruncate ||
                        (op.kind == OpKind::kRename && op.flags == 0);
     const bool asks = (op.path.size() + op.data_seed + op.mode) % 2 == 0;
-    return keeps && asks ? inode_at(op, op.path) : 0;
+    return keeps && asks ? inode_at(subject_, op, op.path) : 0;
   }
 
-  ino_t inode_at(const Operation& op, const std::string& path) const {
+  static ino_t inode_at(const Side& side, const Operation& op, const std::string& path) {
     struct stat attributes {};
-    if (subject_.enter(op.at) != 0) return 0;
+    if (side.enter(op.at) != 0) return 0;
     return ::lstat(path.c_str(), &attributes) == 0 ? attributes.st_ino : 0;
   }
 
   Found check_inode(const Operation& op, ino_t before) const {
     if (before == 0 || drivers_.promise == InodeNumbers::kIgnored) return std::nullopt;
     const bool renamed = op.kind == OpKind::kRename;
-    const ino_t after = inode_at(op, renamed ? op.other : op.path);
+    const ino_t after = inode_at(subject_, op, renamed ? op.other : op.path);
     if (after == before) return std::nullopt;
+    // The new name's path may lead through the old name, as in `rename a a/../b`.
+    if (after == 0 && inode_at(reference_, op, renamed ? op.other : op.path) == 0) {
+      return std::nullopt;
+    }
     return Difference{"inode number/" + std::string{name_of(op.kind)},
                       "st_ino changed from " + std::to_string(before) + " to " +
                           std::to_string(after) + ": " + describe(op) + "\n"};
