@@ -485,8 +485,11 @@ void apply_defaults(Caller caller, MountOptions& options) {
     if (!contains_word(words, "allow_root")) {
       (void)take_fuse_word("allow_other", words);
     }
-    if (!contains_word(words, "nosuid")) {
-      (void)take_fuse_word("suid", words);
+    // As mount(2) has it: libfuse would forbid both.
+    for (const auto& [word, refusal] : {std::pair{"suid", "nosuid"}, std::pair{"dev", "nodev"}}) {
+      if (!contains_word(words, refusal)) {
+        (void)take_fuse_word(word, words);
+      }
     }
   } else {
     // fusermount3 never grants these to ordinary users, and says so on stderr each time.

@@ -1,6 +1,7 @@
 // Who may do what: modes, sticky directories and ACLs, asked as other users.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "attributes.h"
@@ -52,6 +53,19 @@ TEST_CASE("a stranger is refused what the modes refuse", "[permission][root]") {
           "EACCES EACCES EACCES EACCES ok");
     CHECK(content(stack("shared")) == "5+");
     CHECK(stack.left_overs() == Picture{});
+  });
+}
+
+TEST_CASE("devices work in root's mounts", "[permission][root]") {
+  on(every_union(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: devices");
+    }
+    Stack stack = Stack{}.lower({device("null", S_IFCHR, 1, 3).with_mode(0666)}).upper();
+    stack.mount(system);
+    CHECK(joined({call::append(stack("null"), "x"),
+                  call::mknod(stack("zero"), S_IFCHR | 0666, makedev(1, 5)),
+                  call::append(stack("zero"), "y"), content(stack("null"))}) == "ok ok ok ");
   });
 }
 

@@ -316,10 +316,10 @@ TEST_CASE("root's mounts are for everybody, others' are not", "[config]") {
   CHECK(describe(options).empty());
   options = parse("").options;
   apply_defaults(Caller::kRoot, options);
-  CHECK(describe(options) == "allow_other suid");
-  options = parse("nosuid,allow_root").options;
+  CHECK(describe(options) == "allow_other suid dev");
+  options = parse("nosuid,nodev,allow_root").options;
   apply_defaults(Caller::kRoot, options);
-  CHECK(describe(options) == "nosuid allow_root");
+  CHECK(describe(options) == "nosuid nodev allow_root");
 }
 
 TEST_CASE("the default work directory is a sibling of the upper", "[config]") {
@@ -379,7 +379,7 @@ TEST_CASE("the last of two positionals is the mountpoint", "[config][cli]") {
   CHECK(line.options.mountpoint == "/target");
   CHECK(line.warnings == Warnings{"unknown argument ignored: bogus"});
   CHECK(describe(line.options) ==
-        "lower(a) dev allow_other suid name(fuse-overlayfs,fuse-overlayfs)");
+        "lower(a) allow_other suid dev name(fuse-overlayfs,fuse-overlayfs)");
 }
 
 TEST_CASE("every compatible name and the bare form are recognised", "[config][cli]") {
