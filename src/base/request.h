@@ -30,6 +30,7 @@ struct WriteRequest {
   PrivilegedWrite privileged = PrivilegedWrite::kKeepSuid;
   WriteOrigin origin = WriteOrigin::kCaller;
   WritePlace place = WritePlace::kAtOffset;
+  bool* took_privileges = nullptr;  ///< if given: set when the write took bits from the mode
 };
 
 /// Receives directory entries. add() returns false when there is no more room.

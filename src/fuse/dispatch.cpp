@@ -45,6 +45,14 @@ PrivilegedWrite privileged_caller(fuse_req_t request) {
   return fuse_req_ctx(request)->uid == 0 ? PrivilegedWrite::kKeepSuid : PrivilegedWrite::kKillSuid;
 }
 
+/// After such changes the kernel asks for sizes and times, but goes by the mode that it knows, also
+/// when it executes.
+void tell_of_mode(fuse_req_t request, fuse_ino_t id, bool took_privileges) {
+  if (took_privileges) {
+    (void)fuse_lowlevel_notify_inval_inode(dispatcher(request).session, id, -1, 0);
+  }
+}
+
 /// Passthrough excludes writeback, and opens without a message; so it is settled here which it is.
 void choose_caching(Dispatcher& dispatcher) {
   if (dispatcher.backed_files == nullptr) {
@@ -269,10 +277,12 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
     const auto origin = cached ? WriteOrigin::kPageCache : WriteOrigin::kCaller;
     const auto place =
         !cached && (file->flags & O_APPEND) != 0 ? WritePlace::kAppend : WritePlace::kAtOffset;
+    bool took = false;
     const std::size_t written = TRY(on_node(request, id, [&](auto& fs, auto& node) {
       return fs.write(context_of(request), node, data,
-                      {offset, size, privileged_write(), origin, place});
+                      {offset, size, privileged_write(), origin, place, &took});
     }));
+    tell_of_mode(request, id, took);
     (void)fuse_reply_write(request, written);
     return {};
   });
@@ -404,11 +414,13 @@ WriteOrigin direct_change(fuse_req_t request) {
 void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,
                   fuse_file_info* /*file*/) {
   serve(request, "fallocate", id, nullptr, [&]() -> Status {
+    bool took = false;
     TRY(on_node(request, id, [&](auto& fs, auto& node) {
       return fs.fallocate(context_of(request), node, mode,
                           {offset, static_cast<std::size_t>(length), privileged_caller(request),
-                           direct_change(request)});
+                           direct_change(request), WritePlace::kAtOffset, &took});
     }));
+    tell_of_mode(request, id, took);
     return reply_done(request);
   });
 }
@@ -417,12 +429,14 @@ void on_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset,
                         fuse_file_info* /*from_file*/, fuse_ino_t to, off_t to_offset,
                         fuse_file_info* /*to_file*/, std::size_t size, int /*flags*/) {
   serve(request, "copy_file_range", to, nullptr, [&]() -> Status {
+    bool took = false;
     const std::size_t copied = TRY(on_nodes(
         request, from, to, [&](auto& fs, auto& source, auto& target) -> Result<std::size_t> {
-          return fs.copy_file_range(
-              context_of(request), source, from_offset, target,
-              {to_offset, size, privileged_caller(request), direct_change(request)});
+          return fs.copy_file_range(context_of(request), source, from_offset, target,
+                                    {to_offset, size, privileged_caller(request),
+                                     direct_change(request), WritePlace::kAtOffset, &took});
         }));
+    tell_of_mode(request, to, took);
     (void)fuse_reply_write(request, copied);
     return {};
   });

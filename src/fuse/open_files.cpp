@@ -66,8 +66,10 @@ Status answer_open(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
     return {};
   }
   const Opened opened = TRY(open_backed(request, id, file));
-  if (opened.backing != 0 && opened.writes == Writes::kYes) {
-    // What the kernel knows of times may be wrong from the first store into a mapping.
+  const bool lent = opened.backing != 0 && opened.writes == Writes::kYes;
+  if (lent || raw_request().kill_suid_sgid) {
+    // What the kernel knows of times may be wrong from the first store into a mapping, and of the
+    // mode when O_TRUNC has taken suid bits.
     (void)fuse_lowlevel_notify_inval_inode(dispatcher(request).session, id, -1, 0);
   }
   if (fuse_reply_open(request, &file) != 0) {

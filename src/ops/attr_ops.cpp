@@ -71,8 +71,9 @@ Result<std::string> FileSystem::readlink(Node& node) {
 
 /// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
 /// setattr_should_drop_suidgid): suid always; sgid where the group may execute, or where the caller
-/// is not in the group.
-Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
+/// is not in the group. Without value where there is nothing to take.
+Result<std::optional<mode_t>> FileSystem::mode_to_leave(const RequestContext& context,
+                                                        sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
   mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
   if ((stat.mode & kSetGid) != 0) {
@@ -83,10 +84,13 @@ Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef
       kept &= ~kSetGid;
     }
   }
-  if (stat.is_regular() && kept != (stat.mode & kPermissionMask)) {
-    return f_.writer->change_mode(object, kept);
-  }
-  return {};
+  const bool less = stat.is_regular() && kept != (stat.mode & kPermissionMask);
+  return less ? std::optional{kept} : std::nullopt;
+}
+
+Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object));
+  return mode ? f_.writer->change_mode(object, *mode) : Status{};
 }
 
 Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& change) {

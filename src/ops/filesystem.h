@@ -176,6 +176,10 @@ class FileSystem {
   Status apply(const RequestContext& context, sys::ObjectRef object, node::Node& node,
                const AttrChange& change);
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
+  Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
+  Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,
+                                              const WriteRequest& request);
+  Status leave_mode(sys::ObjectRef object, std::optional<mode_t> mode, const WriteRequest& request);
 
   // names
   Status check_new_name(const char* name) const;

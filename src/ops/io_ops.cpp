@@ -124,17 +124,37 @@ Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
 
+/// Asked before the write: the write of a daemon without privileges takes the bits by itself.
+Result<std::optional<mode_t>> FileSystem::mode_to_leave(const RequestContext& context,
+                                                        sys::ObjectRef object,
+                                                        const WriteRequest& request) {
+  if (request.privileged == PrivilegedWrite::kKeepSuid) {
+    return std::optional<mode_t>{};
+  }
+  return mode_to_leave(context, object);
+}
+
+Status FileSystem::leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
+                              const WriteRequest& request) {
+  if (!mode) {
+    return {};
+  }
+  if (request.took_privileges != nullptr) {
+    *request.took_privileges = true;
+  }
+  return f_.writer->change_mode(object, *mode);
+}
+
 Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node, const void* buffer,
                                       const WriteRequest& request) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
   const sys::ObjectRef object{file->borrow(), ""};
   if (request.origin == WriteOrigin::kCaller) {
+    const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
     const std::size_t written =
         TRY(f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset));
-    if (request.privileged == PrivilegedWrite::kKillSuid) {
-      TRY(kill_privileges(context, object));
-    }
+    TRY(leave_mode(object, mode, request));
     return written;
   }
   // The times of cached writes come by SETATTR, which may overtake the data: the write itself must
@@ -174,13 +194,13 @@ Status FileSystem::fallocate(const RequestContext& context, Node& node, int mode
                              const WriteRequest& request) {
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
-  TRY(keeping_mtime(node, {file->borrow(), ""}, request.origin, [&] {
+  const sys::ObjectRef object{file->borrow(), ""};
+  const std::optional<mode_t> left = TRY(mode_to_leave(context, object, request));
+  TRY(keeping_mtime(node, object, request.origin, [&] {
     return f_.writer->allocate(file->borrow(), mode, request.offset,
                                static_cast<std::int64_t>(request.size_bytes));
   }));
-  return request.privileged == PrivilegedWrite::kKillSuid
-             ? kill_privileges(context, {file->borrow(), ""})
-             : Status{};
+  return leave_mode(object, left, request);
 }
 
 Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, Node& from,
@@ -189,13 +209,13 @@ Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, N
   TRY(ensure_upper(to, Want::kData));
   const sys::FdPin source = TRY(open_io(from, sys::Access::kRead));
   const sys::FdPin target = TRY(open_io(to, sys::Access::kReadWrite));
-  const std::size_t copied = TRY(keeping_mtime(to, {target->borrow(), ""}, request.origin, [&] {
+  const sys::ObjectRef object{target->borrow(), ""};
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
+  const std::size_t copied = TRY(keeping_mtime(to, object, request.origin, [&] {
     return f_.writer->copy_range(source->borrow(), from_offset, target->borrow(), request.offset,
                                  request.size_bytes);
   }));
-  if (request.privileged == PrivilegedWrite::kKillSuid) {
-    TRY(kill_privileges(context, {target->borrow(), ""}));
-  }
+  TRY(leave_mode(object, mode, request));
   return copied;
 }
 

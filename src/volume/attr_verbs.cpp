@@ -26,8 +26,9 @@ Result<FileStat> VolumeTree::getattr(VolumeNode& node) {
 }
 
 /// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
-/// setattr_should_drop_suidgid). A daemon without privileges has lost them to the kernel already.
-Status VolumeTree::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
+/// setattr_should_drop_suidgid). Without value where there is nothing to take.
+Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
+                                                        sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
   const mode_t before = stat.mode & kPermissionMask;
   mode_t kept = before & ~kSetUid;
@@ -39,7 +40,12 @@ Status VolumeTree::kill_privileges(const RequestContext& context, sys::ObjectRef
       kept &= ~kSetGid;
     }
   }
-  return stat.is_regular() && kept != before ? sys::change_mode(object, kept) : Status{};
+  return stat.is_regular() && kept != before ? std::optional{kept} : std::nullopt;
+}
+
+Status VolumeTree::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object));
+  return mode ? sys::change_mode(object, *mode) : Status{};
 }
 
 Result<FileStat> VolumeTree::setattr(const RequestContext& context, VolumeNode& node,

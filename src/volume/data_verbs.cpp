@@ -66,6 +66,27 @@ Result<std::size_t> VolumeTree::read(VolumeNode& node, void* buffer, std::size_t
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
 
+/// Asked before the write: the write of a daemon without privileges takes the bits by itself.
+Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
+                                                        sys::ObjectRef object,
+                                                        const WriteRequest& request) {
+  if (request.privileged == PrivilegedWrite::kKeepSuid) {
+    return std::optional<mode_t>{};
+  }
+  return mode_to_leave(context, object);
+}
+
+Status VolumeTree::leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
+                              const WriteRequest& request) {
+  if (!mode) {
+    return {};
+  }
+  if (request.took_privileges != nullptr) {
+    *request.took_privileges = true;
+  }
+  return sys::change_mode(object, *mode);
+}
+
 Result<std::size_t> VolumeTree::write(const RequestContext& context, VolumeNode& node,
                                       const void* buffer, const WriteRequest& request) {
   const sys::FdPin file = TRY(writer(node));
@@ -74,25 +95,25 @@ Result<std::size_t> VolumeTree::write(const RequestContext& context, VolumeNode&
     TRY(sys::write_all_at(file->borrow(), buffer, request.size_bytes, request.offset));
     return request.size_bytes;
   }
+  const sys::ObjectRef object{file->borrow(), ""};
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
   // Others append too: only the host knows where the end is.
   const std::size_t written =
       request.place == WritePlace::kAppend
           ? TRY(sys::append(file->borrow(), buffer, request.size_bytes))
           : TRY(sys::write_at(file->borrow(), buffer, request.size_bytes, request.offset));
-  if (request.privileged == PrivilegedWrite::kKillSuid) {
-    TRY(kill_privileges(context, {file->borrow(), ""}));
-  }
+  TRY(leave_mode(object, mode, request));
   return written;
 }
 
 Status VolumeTree::fallocate(const RequestContext& context, VolumeNode& node, int mode,
                              const WriteRequest& request) {
   const sys::FdPin file = TRY(writer(node));
+  const sys::ObjectRef object{file->borrow(), ""};
+  const std::optional<mode_t> left = TRY(mode_to_leave(context, object, request));
   TRY(sys::allocate(file->borrow(), mode, request.offset,
                     static_cast<std::int64_t>(request.size_bytes)));
-  return request.privileged == PrivilegedWrite::kKillSuid
-             ? kill_privileges(context, {file->borrow(), ""})
-             : Status{};
+  return leave_mode(object, left, request);
 }
 
 Result<std::size_t> VolumeTree::copy_file_range(const RequestContext& context, VolumeNode& from,
@@ -100,11 +121,11 @@ Result<std::size_t> VolumeTree::copy_file_range(const RequestContext& context, V
                                                 const WriteRequest& request) {
   const sys::FdPin source = TRY(reader(from));
   const sys::FdPin target = TRY(writer(to));
+  const sys::ObjectRef object{target->borrow(), ""};
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
   const std::size_t copied = TRY(sys::copy_range(source->borrow(), from_offset, target->borrow(),
                                                  request.offset, request.size_bytes));
-  if (request.privileged == PrivilegedWrite::kKillSuid) {
-    TRY(kill_privileges(context, {target->borrow(), ""}));
-  }
+  TRY(leave_mode(object, mode, request));
   return copied;
 }
 

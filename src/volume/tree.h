@@ -171,6 +171,11 @@ class VolumeTree {
   Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
   void release(VolumeNode& node);
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
+  Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
+  Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,
+                                              const WriteRequest& request);
+  static Status leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
+                           const WriteRequest& request);
 
   // new objects
   template <typename Make>

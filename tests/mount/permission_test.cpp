@@ -4,6 +4,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <functional>
+#include <map>
+
 #include "attributes.h"
 #include "stack.h"
 #include "workspace.h"
@@ -66,6 +70,65 @@ TEST_CASE("devices work in root's mounts", "[permission][root]") {
     CHECK(joined({call::append(stack("null"), "x"),
                   call::mknod(stack("zero"), S_IFCHR | 0666, makedev(1, 5)),
                   call::append(stack("zero"), "y"), content(stack("null"))}) == "ok ok ok ");
+  });
+}
+
+/// The mode as one learns it who asks for the mode only: what is known of times or sizes is no
+/// help.
+std::string mode_alone(const std::string& path) {
+  struct statx answer {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_MODE, &answer) != 0) {
+    return outcome(-1);
+  }
+  char text[8];
+  (void)std::snprintf(text, sizeof text, "%04o", answer.stx_mode & 07777U);
+  return text;
+}
+
+TEST_CASE("who writes without privileges sees the suid and sgid bits go at once", "[permission]") {
+  constexpr std::size_t kBlock = 4096;
+  const std::map<std::string, std::function<std::string(const std::string&)>> ways = {
+      {"append", [](const std::string& path) { return call::append(path, "x"); }},
+      {"direct",
+       [](const std::string& path) {
+         alignas(kBlock) static const char block[kBlock] = {};
+         File direct{path, O_WRONLY | O_DIRECT};  // of a tmpfs before Linux 6.6: EINVAL
+         return (direct.opened() == "ok" ? direct : direct = File{path, O_WRONLY})
+             .write({block, kBlock});
+       }},
+      {"fallocate",
+       [](const std::string& path) {
+         return outcome(::fallocate(File{path, O_RDWR}.fd(), 0, 0, 2 * kBlock));
+       }},
+      {"copy",
+       [](const std::string& path) {
+         const File file{path, O_RDWR};
+         off_t from = 0;
+         off_t to = kBlock;
+         const ssize_t copied = ::copy_file_range(file.fd(), &from, file.fd(), &to, kBlock, 0);
+         return outcome(copied < 0 ? -1 : 0);
+       }},
+      {"truncate", [](const std::string& path) { return call::truncate(path, 1); }},
+      {"O_TRUNC", [](const std::string& path) { return call::overwrite(path, "x"); }},
+  };
+  on(every_union(), [&](const System& system) {
+    Items items;
+    for (const auto& [name, way] : ways) {
+      items.push_back(file(name, std::string(kBlock, '-')));
+    }
+    Stack stack = Stack{}.lower(items).upper();
+    stack.mount(system);
+    for (const auto& [name, way] : ways) {
+      INFO(name);
+      const std::string path = stack(name);
+      if (is_root()) {
+        REQUIRE(call::chown(path, kUser, kGroup) == "ok");
+      }
+      REQUIRE(call::chmod(path, 06755) == "ok");
+      CHECK(mode_alone(path) == "6755");
+      CHECK((is_root() ? as_user(kUser, kGroup, [&] { return way(path); }) : way(path)) == "ok");
+      CHECK(mode_alone(path) == "0755");
+    }
   });
 }
 
