@@ -329,8 +329,9 @@ void on_statfs(fuse_req_t request, fuse_ino_t id) {
 void answer_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::string_view value,
                      int flags) {
   serve(request, "setxattr", id, name, [&]() -> Status {
-    TRY(on_node(request, id,
-                [&](auto& fs, auto& node) { return fs.setxattr(node, name, value, flags); }));
+    TRY(on_node(request, id, [&](auto& fs, auto& node) {
+      return fs.setxattr(context_of(request), node, name, value, flags);
+    }));
     return reply_done(request);
   });
 }

@@ -125,7 +125,8 @@ class FileSystem {
                                std::size_t size_bytes);
   /// NUL-separated. trusted.* only for root.
   Result<std::string> listxattr(const RequestContext& context, node::Node& node);
-  Status setxattr(node::Node& node, const char* name, std::string_view value, int flags);
+  Status setxattr(const RequestContext& context, node::Node& node, const char* name,
+                  std::string_view value, int flags);
   Status removexattr(node::Node& node, const char* name);
 
   /// For messages only: where the node is in the merged tree, with unprintable bytes escaped.
@@ -175,6 +176,8 @@ class FileSystem {
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
   Status apply(const RequestContext& context, sys::ObjectRef object, node::Node& node,
                const AttrChange& change);
+  /// Whether the caller may give the group (as on disk) away with a sgid bit.
+  [[nodiscard]] bool in_group(const RequestContext& context, gid_t group) const;
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,

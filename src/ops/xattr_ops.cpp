@@ -4,6 +4,7 @@
 
 #include "layer/format.h"
 #include "ops/filesystem.h"
+#include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 
 namespace plyfs::ops {
@@ -13,6 +14,7 @@ using node::Node;
 namespace {
 
 constexpr const char* kAclPrefix = "system.posix_acl_";
+constexpr const char* kAccessAcl = "system.posix_acl_access";
 constexpr const char* kTrustedPrefix = "trusted.";
 
 }  // namespace
@@ -55,7 +57,8 @@ Result<std::string> FileSystem::listxattr(const RequestContext& context, Node& n
   return shown;
 }
 
-Status FileSystem::setxattr(Node& node, const char* name, std::string_view value, int flags) {
+Status FileSystem::setxattr(const RequestContext& context, Node& node, const char* name,
+                            std::string_view value, int flags) {
   TRY(writable());
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
@@ -67,7 +70,16 @@ Status FileSystem::setxattr(Node& node, const char* name, std::string_view value
   TRY(ensure_upper(node, Want::kMetadata));
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
-  return f_.writer->set_xattr(object, stored.c_str(), value, flags);
+  TRY(f_.writer->set_xattr(object, stored.c_str(), value, flags));
+  if (stored != kAccessAcl) {
+    return {};
+  }
+  // As chmod(2) has it (Linux: posix_acl_update_mode). The kernel asks for it only in a longer form
+  // of the message, which libfuse 3.14 does not read.
+  const FileStat stat = TRY(sys::stat_object(object));
+  return (stat.mode & kSetGid) != 0 && !in_group(context, stat.gid)
+             ? f_.writer->change_mode(object, stat.mode & kPermissionMask & ~kSetGid)
+             : Status{};
 }
 
 Status FileSystem::removexattr(Node& node, const char* name) {

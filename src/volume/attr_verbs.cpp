@@ -25,6 +25,11 @@ Result<FileStat> VolumeTree::getattr(VolumeNode& node) {
   return view(TRY(sys::stat_object({object->borrow(), ""})));
 }
 
+bool VolumeTree::in_group(const RequestContext& context, gid_t group) const {
+  const gid_t shown = options_.gids.to_view(group);
+  return context.uid == 0 || context.gid == shown || sys::process_has_group(context.pid, shown);
+}
+
 /// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
 /// setattr_should_drop_suidgid). Without value where there is nothing to take.
 Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
@@ -32,13 +37,8 @@ Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& co
   const FileStat stat = TRY(sys::stat_object(object));
   const mode_t before = stat.mode & kPermissionMask;
   mode_t kept = before & ~kSetUid;
-  if ((before & kSetGid) != 0) {
-    const gid_t group = options_.gids.to_view(stat.gid);
-    const bool member =
-        context.uid == 0 || context.gid == group || sys::process_has_group(context.pid, group);
-    if ((before & kGroupExecute) != 0 || !member) {
-      kept &= ~kSetGid;
-    }
+  if ((before & kSetGid) != 0 && ((before & kGroupExecute) != 0 || !in_group(context, stat.gid))) {
+    kept &= ~kSetGid;
   }
   return stat.is_regular() && kept != before ? std::optional{kept} : std::nullopt;
 }
@@ -134,13 +134,22 @@ Result<std::string> VolumeTree::listxattr(const RequestContext& context, VolumeN
   return shown;
 }
 
-Status VolumeTree::setxattr(VolumeNode& node, const char* name, std::string_view value, int flags) {
+Status VolumeTree::setxattr(const RequestContext& context, VolumeNode& node, const char* name,
+                            std::string_view value, int flags) {
   TRY(writable(node));
   if (!options_.xattrs) {
     return Errno{EOPNOTSUPP};
   }
   const sys::FdPin object = TRY(handle(node));
-  return sys::set_xattr({object->borrow(), ""}, name, value, flags);
+  TRY(sys::set_xattr({object->borrow(), ""}, name, value, flags));
+  if (std::strcmp(name, "system.posix_acl_access") != 0) {
+    return {};
+  }
+  // As chmod(2) has it (Linux: posix_acl_update_mode).
+  const FileStat stat = TRY(sys::stat_object({object->borrow(), ""}));
+  return (stat.mode & kSetGid) != 0 && !in_group(context, stat.gid)
+             ? sys::change_mode({object->borrow(), ""}, stat.mode & kPermissionMask & ~kSetGid)
+             : Status{};
 }
 
 Status VolumeTree::removexattr(VolumeNode& node, const char* name) {

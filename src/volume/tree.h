@@ -134,7 +134,8 @@ class VolumeTree {
   Result<std::size_t> getxattr(VolumeNode& node, const char* name, void* value,
                                std::size_t size_bytes);
   Result<std::string> listxattr(const RequestContext& context, VolumeNode& node);
-  Status setxattr(VolumeNode& node, const char* name, std::string_view value, int flags);
+  Status setxattr(const RequestContext& context, VolumeNode& node, const char* name,
+                  std::string_view value, int flags);
   Status removexattr(VolumeNode& node, const char* name);
 
   /// Names whose objects have none left, each once. What the kernel still uses stays usable.
@@ -170,6 +171,8 @@ class VolumeTree {
   Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object, Slot slot);
   Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
   void release(VolumeNode& node);
+  /// Whether the caller may give the group (as on disk) away with a sgid bit.
+  [[nodiscard]] bool in_group(const RequestContext& context, gid_t group) const;
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,

@@ -118,9 +118,10 @@ TEST_CASE("who writes without privileges sees the suid and sgid bits go at once"
     }
     Stack stack = Stack{}.lower(items).upper();
     stack.mount(system);
-    for (const auto& [name, way] : ways) {
-      INFO(name);
-      const std::string path = stack(name);
+    for (const auto& each : ways) {
+      INFO(each.first);
+      const auto& way = each.second;
+      const std::string path = stack(each.first);
       if (is_root()) {
         REQUIRE(call::chown(path, kUser, kGroup) == "ok");
       }
@@ -239,6 +240,41 @@ TEST_CASE("setting an ACL sets the mode, and a short one leaves only the mode",
     const std::string user = "u:" + std::to_string(named);
     CHECK(acl_text(xattr(stack("f"), kAccessAcl)) == "u::7," + user + ":5,g::4,m::7,o::1");
     CHECK(acl_text(xattr(stack("d"), kDefaultAcl)) == "u::7," + user + ":7,g::5,m::7,o::5");
+  });
+}
+
+TEST_CASE("an ACL that is set by who is not in the group takes sgid away",
+          "[permission][acl][root]") {
+  on(every_union(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: other users");
+    }
+    if (!acls_work(workspace())) {
+      return skip("needs a filesystem with POSIX ACLs");
+    }
+    using Tag = AclEntry::Tag;
+    const std::string minimal = acl({{Tag::kOwner, 7}, {Tag::kOwningGroup, 7}, {Tag::kOther, 7}});
+    const std::string extended = acl_for_user(7, kStranger, 6, 7, 7, 7);
+    for (const std::string& value : {minimal, extended}) {
+      INFO(value.size());
+      Stack stack = Stack{}
+                        .lower({file("f").with_owner(kUser, kGroup).with_mode(02755),
+                                dir("d").with_owner(kUser, kGroup).with_mode(02755)})
+                        .upper();
+      stack.mount(system);
+      const auto set = [&](gid_t group) {
+        return as_user(kUser, group, [&] {
+          return joined({call::setxattr(stack("f"), kAccessAcl, value),
+                         call::setxattr(stack("d"), kAccessAcl, value)});
+        });
+      };
+      CHECK(set(kGroup) == "ok ok");
+      CHECK(permissions(stack("f")) == 02777);
+      CHECK(permissions(stack("d")) == 02777);
+      CHECK(set(kGroup + 1) == "ok ok");
+      CHECK(permissions(stack("f")) == 0777);
+      CHECK(permissions(stack("d")) == 0777);
+    }
   });
 }
 
