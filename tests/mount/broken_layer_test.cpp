@@ -8,19 +8,12 @@
 #include <fstream>
 #include <thread>
 
+#include "filesystems.h"
 #include "stack.h"
 #include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
-
-/// Beside the test program.
-std::string failing_fs() {
-  std::string self(4096, '\0');
-  const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
-  self.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-  return self.substr(0, self.rfind('/') + 1) + "plyfs-failing-fs";
-}
 
 /// plyfs over a layer that fails on demand, above and below layers that do not.
 class BrokenStack {

@@ -1,9 +1,12 @@
 #include "filesystems.h"
 
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <stdexcept>
+#include <thread>
 
 #include "call.h"
 #include "process.h"
@@ -55,6 +58,13 @@ void mount_kind(const std::string& kind, const std::string& directory, const std
   } else if (kind == "tmpfs-small") {
     must(outcome(::mount("plyfs-layer", directory.c_str(), "tmpfs", 0, "mode=0755,size=1100k")),
          kind);
+  } else if (kind == "failing") {
+    must(call::create(failing_rules(scratch)), kind);
+    const dev_t covered = status(directory).st_dev;
+    (void)start({failing_fs(), low, failing_rules(scratch), directory});
+    while (status(directory).st_dev == covered) {
+      std::this_thread::yield();
+    }
   } else if (kind == "btrfs-subvolume") {
     mount_image(kind, whole_btrfs(scratch), scratch);
     must_run({"btrfs", "subvolume", "create", whole_btrfs(scratch) + "/subvolume"});
@@ -76,6 +86,15 @@ void mount_kind(const std::string& kind, const std::string& directory, const std
 }  // namespace
 
 std::string whole_btrfs(const std::string& scratch) { return scratch + "/low"; }
+
+std::string failing_rules(const std::string& scratch) { return scratch + "/rules"; }
+
+std::string failing_fs() {
+  std::string self(4096, '\0');
+  const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
+  self.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return self.substr(0, self.rfind('/') + 1) + "plyfs-failing-fs";
+}
 
 std::string MountedFilesystem::missing(const std::string& kind) {
   if (!is_root()) {

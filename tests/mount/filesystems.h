@@ -8,7 +8,8 @@
 
 namespace plyfs::tests {
 
-/// Mounted while it lives. Kinds: tmpfs; tmpfs-small (of 1100 KiB); ext4, xfs, btrfs (in a loop
+/// Mounted while it lives. Kinds: tmpfs; tmpfs-small (of 1100 KiB); failing (see
+/// support/failing_fs.cpp; its rules are failing_rules()); ext4, xfs, btrfs (in a loop
 /// device); btrfs-subvolume (the one of a btrfs that whole_btrfs() shows); overlay (the kernel's);
 /// plyfs, bindfs, fuse-overlayfs.
 class MountedFilesystem {
@@ -31,5 +32,9 @@ class MountedFilesystem {
 
 /// Where the btrfs is mounted whose subvolume a kind btrfs-subvolume with this `scratch` shows.
 std::string whole_btrfs(const std::string& scratch);
+/// The file of rules of a kind failing with this `scratch`.
+std::string failing_rules(const std::string& scratch);
+/// The program; it lies beside the test program.
+std::string failing_fs();
 
 }  // namespace plyfs::tests
