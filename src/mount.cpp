@@ -23,6 +23,7 @@
 #include "sys/file_handle.h"
 #include "sys/fuse_device.h"
 #include "sys/layer_root.h"
+#include "sys/limits.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 #include "sys/open.h"
@@ -271,7 +272,7 @@ void Builder::remove_made_work() {
 }
 
 std::unique_ptr<ops::FileSystem> Builder::build() {
-  const std::size_t fds = sys::raise_fd_limit();
+  const std::size_t fds = sys::raise_limits();
   sys::reserve_fds(kFdsReserved);
   std::vector<layer::Layer> layers;
   if (!open_layers(layers)) {

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "sys/layer_root.h"
+#include "sys/limits.h"
 #include "sys/open.h"
 
 namespace plyfs::dump {
@@ -55,7 +56,7 @@ OpenStack::OpenStack(MountOptions options, layer::LayerStack layers, sys::Unique
       index_(std::move(index)) {}
 
 std::unique_ptr<OpenStack> OpenStack::open(const MountOptions& options, Failure& failure) {
-  (void)sys::raise_fd_limit();
+  (void)sys::raise_limits();
   if (options.lowers.empty() && !options.upper) {
     failure = {
         "no layers given: stack: Invalid argument; name a mount point, or --lower and --upper", 1};

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,27 +79,5 @@ Result<UniqueFd> create_unnamed(BorrowedFd dir, mode_t mode) {
 }
 
 Result<UniqueFd> duplicate(BorrowedFd fd) { return owned(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
-
-std::size_t raise_fd_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    return 1024;
-  }
-  if (limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-      (void)::getrlimit(RLIMIT_NOFILE, &limit);
-    }
-  }
-  return static_cast<std::size_t>(limit.rlim_cur);
-}
-
-void reserve_fds(std::size_t count) {
-  // Any descriptor will do: the number is what counts.
-  const UniqueFd any{::open("/", O_PATH | O_CLOEXEC)};
-  if (any.valid()) {
-    (void)owned(::fcntl(any.borrow().get(), F_DUPFD_CLOEXEC, static_cast<int>(count) - 1));
-  }
-}
 
 }  // namespace plyfs::sys

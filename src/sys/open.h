@@ -31,12 +31,5 @@ Result<UniqueFd> create_file(BorrowedFd dir, const char* name, mode_t mode);
 /// An unnamed file (O_TMPFILE) in `dir`.
 Result<UniqueFd> create_unnamed(BorrowedFd dir, mode_t mode);
 Result<UniqueFd> duplicate(BorrowedFd fd);
-/// Raises the soft RLIMIT_NOFILE to the hard one and returns it.
-std::size_t raise_fd_limit();
-
-/// Makes room for `count` descriptors at once. The kernel doubles the table as it fills, and where
-/// threads share it each time waits for an RCU grace period, 10 to 35 ms: to be called before there
-/// are threads. Changes nothing where the limit is lower.
-void reserve_fds(std::size_t count);
 
 }  // namespace plyfs::sys

@@ -57,6 +57,7 @@ SINGLE_HEADERS = {
         "sys/fd_cache.h",
         "sys/file_io.h",
         "sys/layer_root.h",
+        "sys/limits.h",
         "sys/object_stat.h",
         "sys/open.h",
         "sys/unique_fd.h",

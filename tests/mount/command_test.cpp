@@ -124,6 +124,34 @@ TEST_CASE("plyfs mount returns when the mount is usable and goes on in the backg
   });
 }
 
+TEST_CASE("limits of the shell that mounted do not end the daemon", "[command]") {
+  on(plyfs_only(), [](const System&) {
+    const std::string large = pattern(3'000'000);
+    // Of file sizes, in blocks of 512 bytes. A soft one is lifted, a hard one is an error of
+    // whoever writes; as it is the daemon's, it holds for all.
+    for (const char* const limit : {"ulimit -S -f 100", "ulimit -f 100"}) {
+      CAPTURE(limit);
+      const bool hard = std::string(limit).find("-S") == std::string::npos;
+      const Place place({file("low/big", large), dir("upper"), dir("work"), dir("mnt")});
+      const Ran mounted =
+          run({"sh", "-c", std::string(limit) + "; exec \"$@\"", "sh", plyfs_program(), "mount",
+               "-o", "lowerdir=low,upperdir=upper,workdir=work", "mnt"},
+              place(""));
+      REQUIRE(mounted.exit_code == 0);
+      {
+        File fresh(place("mnt/fresh"), O_WRONLY | O_CREAT);
+        std::string written = fresh.write(large);
+        written = written == "ok" ? outcome(::fsync(fresh.fd())) : written;
+        CHECK((hard ? written == "EFBIG" || written == "EIO" : written == "ok"));
+      }
+      const std::string cut = call::truncate(place("mnt/big"), 2'000'000);
+      CHECK(cut == (hard ? "EFBIG" : "ok"));
+      CHECK((content(place("mnt/big")) == (hard ? large : large.substr(0, 2'000'000))));
+      place.end();
+    }
+  });
+}
+
 TEST_CASE("a mount in the background has shown the kernel that opens take no message",
           "[command][messages]") {
   on(plyfs_only(), [](const System&) {
