@@ -60,7 +60,7 @@ Status Engine::make(const Plan& plan, Staged& staged) {
     } else if (plan.data_bytes > 0) {
       sys::UniqueFd opened;
       if (!plan.data_is_open) {
-        opened = TRY(sys::open_file(plan.data_source, sys::Access::kRead));
+        opened = TRY(sys::open_file_quietly(plan.data_source));
       }
       const sys::BorrowedFd source = plan.data_is_open ? plan.data_source.dir : opened.borrow();
       TRY(copy_data(writer, source, staged.file.borrow(), plan.data_bytes));

@@ -17,7 +17,7 @@ Result<sys::UniqueFd> open_regular(sys::BorrowedFd handle) {
   if (!TRY(sys::stat_object({handle, ""})).is_regular()) {
     return Errno{EINVAL};
   }
-  return sys::open_file({handle, ""}, sys::Access::kRead);
+  return sys::open_file_quietly({handle, ""});
 }
 
 Result<std::string> digest_of(sys::BorrowedFd handle) {

@@ -203,7 +203,7 @@ void add_hidden(const OpenStack& stack, const Place& place, const std::string& n
 }
 
 Status collect_names(sys::BorrowedFd directory, std::set<std::string>& names) {
-  const sys::UniqueFd listing = TRY(sys::open_listing({directory, ""}));
+  const sys::UniqueFd listing = TRY(sys::open_listing_quietly({directory, ""}));
   return sys::read_directory(listing.borrow(), [&](const sys::RawEntry& raw) {
     std::string_view name{raw.name, raw.name_size};
     if (layer::is_aufs_internal(name)) {

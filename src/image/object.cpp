@@ -130,7 +130,7 @@ Result<sys::UniqueFd> View::open_data(const Object& object) const {
   if (object.data) {
     return dump::open_file_in_layer(stack_.layers()[object.data->layer], object.data->path);
   }
-  return sys::open_file(object.ref(), sys::Access::kRead);
+  return sys::open_file_quietly(object.ref());
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> public_xattrs(const Object& object) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/file_stat.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
+#include "sys/open.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::layer {
@@ -34,6 +36,8 @@ struct Layer {
   bool marks_everywhere = false;  ///< st_blocks tells nothing here: ask every file for metacopy
   std::optional<std::array<std::uint8_t, 16>> uuid;  ///< of the filesystem, for origin marks
   std::optional<CoveredDirectory> covered;
+  /// Reading a lower layer leaves no trace where that can be, as with the kernel's overlayfs.
+  std::unique_ptr<sys::QuietReads> quiet = std::make_unique<sys::QuietReads>();
 };
 
 /// Fills in what is to be known of a layer whose root is open: device, UUID, whether blocks tell.

@@ -36,7 +36,8 @@ class ListingBuilder {
       return {};
     }
     const sys::FdPin dir = TRY(directory_.open_part(index));
-    const sys::UniqueFd opened = TRY(sys::open_listing({dir->borrow(), ""}));
+    const sys::UniqueFd opened =
+        TRY(sys::open_listing_quietly({dir->borrow(), ""}, stack_[part_->layer].quiet.get()));
     dir_ = opened.borrow();
     bool saw_aufs = false;
     Status failure;

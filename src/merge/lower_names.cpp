@@ -17,7 +17,7 @@ enum class Room : std::uint8_t { kLeft, kNone };
 
 Result<Room> read_part(sys::BorrowedFd handle, layer::LayerIndex layer, std::size_t most,
                        std::vector<Found>& found) {
-  const sys::UniqueFd opened = TRY(sys::open_listing({handle, ""}));
+  const sys::UniqueFd opened = TRY(sys::open_listing_quietly({handle, ""}));
   Room room = Room::kLeft;
   TRY(sys::read_directory(opened.borrow(), [&](const sys::RawEntry& raw) {
     if (found.size() == most) {

@@ -49,7 +49,8 @@ Result<sys::UniqueFd> FileSystem::open_at_path(const merge::DataLocation& data) 
   for (std::size_t i = 0; i + 1 < components.size(); ++i) {
     dir = TRY(sys::open_directory_at(dir.borrow(), components[i].c_str()));
   }
-  return sys::open_file({dir.borrow(), components.back().c_str()}, sys::Access::kRead);
+  return sys::open_file_quietly({dir.borrow(), components.back().c_str()},
+                                f_.stack[data.layer].quiet.get());
 }
 
 /// The data of a lower file, or of a metadata-only copy.
@@ -58,7 +59,8 @@ Result<sys::UniqueFd> FileSystem::open_below(Node& node) {
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   const auto data = node.metacopy.load() ? table_.extra_of(node).data : std::nullopt;
-  return data ? open_at_path(*data) : sys::open_file(object, sys::Access::kRead);
+  return data ? open_at_path(*data)
+              : sys::open_file_quietly(object, f_.stack[node.layer()].quiet.get());
 }
 
 sys::FdPin FileSystem::keep_below(Node& node, sys::UniqueFd opened) {

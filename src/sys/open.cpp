@@ -17,6 +17,38 @@ Result<UniqueFd> owned(int fd) {
   return UniqueFd{fd};
 }
 
+Result<UniqueFd> open_listing_with(ObjectRef directory, int flag) {
+  const char* name = directory.by_fd() ? "." : directory.name;
+  return owned(
+      ::openat(directory.dir.get(), name, flag | O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> open_file_with(ObjectRef object, int mode) {
+  // O_NONBLOCK: a fifo that took the file's place on the host must not hang a worker.
+  const int flags = mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  if (object.by_fd()) {
+    return owned(::open(ProcPath{object}.c_str(), flags));
+  }
+  return owned(::openat(object.dir.get(), object.name, flags | O_NOFOLLOW));
+}
+
+/// Calls `open` with O_NOATIME, and with 0 where that is refused.
+template <typename Open>
+Result<UniqueFd> quietly(QuietReads* known, const Open& open) {
+  if (known != nullptr && known->refused.load(std::memory_order_relaxed)) {
+    return open(0);
+  }
+  auto opened = open(O_NOATIME);
+  if (opened || opened.error() != EPERM) {
+    return opened;
+  }
+  auto loud = open(0);
+  if (loud && known != nullptr) {
+    known->refused.store(true, std::memory_order_relaxed);
+  }
+  return loud;
+}
+
 }  // namespace
 
 void UniqueFd::reset() noexcept {
@@ -43,10 +75,10 @@ Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name) {
   return owned(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
-Result<UniqueFd> open_listing(ObjectRef directory) {
-  const char* name = directory.by_fd() ? "." : directory.name;
-  return owned(
-      ::openat(directory.dir.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+Result<UniqueFd> open_listing(ObjectRef directory) { return open_listing_with(directory, 0); }
+
+Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known) {
+  return quietly(known, [&](int flag) { return open_listing_with(directory, flag); });
 }
 
 Result<UniqueFd> open_handle(ObjectRef object) {
@@ -61,13 +93,11 @@ Result<UniqueFd> reopen_handle(BorrowedFd open) {
 }
 
 Result<UniqueFd> open_file(ObjectRef object, Access access) {
-  // O_NONBLOCK: a fifo that took the file's place on the host must not hang a worker.
-  const int mode = access == Access::kRead ? O_RDONLY : O_RDWR;
-  const int flags = mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  if (object.by_fd()) {
-    return owned(::open(ProcPath{object}.c_str(), flags));
-  }
-  return owned(::openat(object.dir.get(), object.name, flags | O_NOFOLLOW));
+  return open_file_with(object, access == Access::kRead ? O_RDONLY : O_RDWR);
+}
+
+Result<UniqueFd> open_file_quietly(ObjectRef object, QuietReads* known) {
+  return quietly(known, [&](int flag) { return open_file_with(object, O_RDONLY | flag); });
 }
 
 Result<UniqueFd> create_file(BorrowedFd dir, const char* name, mode_t mode) {

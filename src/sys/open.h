@@ -3,10 +3,18 @@
 
 #include <sys/types.h>
 
+#include <atomic>
+
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::sys {
+
+/// Whether what lies in some place can be read without a trace in its times of access (O_NOATIME):
+/// that takes its owner or CAP_FOWNER. Thread-safe.
+struct QuietReads {
+  std::atomic<bool> refused{false};  ///< once: then it is not tried again
+};
 
 enum class Access : unsigned char { kRead, kReadWrite };
 
@@ -20,6 +28,9 @@ Result<UniqueFd> open_beneath(BorrowedFd root, const char* path);
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name);
 /// A directory opened for getdents64.
 Result<UniqueFd> open_listing(ObjectRef directory);
+/// The same two without a trace, where that is allowed. `known` saves trying in vain; null: tries.
+Result<UniqueFd> open_file_quietly(ObjectRef object, QuietReads* known = nullptr);
+Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known = nullptr);
 /// O_PATH handle of any object, links not followed.
 Result<UniqueFd> open_handle(ObjectRef object);
 /// O_PATH handle of what a descriptor of any kind has open: holds the inode, opens nothing.

@@ -88,5 +88,39 @@ TEST_CASE("one layer alone can be mounted read-only", "[readonly]") {
   });
 }
 
+std::string accessed(const std::string& path) {
+  struct stat found {};
+  REQUIRE(::lstat(path.c_str(), &found) == 0);
+  return std::to_string(found.st_atim.tv_sec) + '.' + std::to_string(found.st_atim.tv_nsec);
+}
+
+TEST_CASE("reading leaves no trace in the layers below", "[readonly]") {
+  on(unions(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("d/f", "1"), file("d/up", "2"), file("probe", "3")}).upper();
+    stack.build(system);
+    const std::vector<std::string> objects = {"", "d", "d/f", "d/up", "probe"};
+    // Older than the last change: then relatime wants it updated.
+    const timespec times[2] = {{1'000'000'000, 0}, {0, UTIME_OMIT}};
+    for (const std::string& object : objects) {
+      REQUIRE(outcome(::utimensat(AT_FDCWD, stack.lower_path(0, object).c_str(), times, 0)) ==
+              "ok");
+    }
+    CHECK(content(stack.lower_path(0, "probe")) == "3");
+    if (accessed(stack.lower_path(0, "probe")) == "1000000000.0") {
+      return skip("the filesystem of the layers keeps no times of access");
+    }
+    stack.mount(system);
+    CHECK(sorted_names_in(stack()) == std::vector<std::string>{"d", "probe"});
+    CHECK(sorted_names_in(stack("d")) == std::vector<std::string>{"f", "up"});
+    CHECK(content(stack("d/f")) == "1");
+    CHECK(call::append(stack("d/up"), "+") == "ok");
+    stack.unmount();
+    for (const char* const object : {"", "d", "d/f", "d/up"}) {
+      CAPTURE(object);
+      CHECK(accessed(stack.lower_path(0, object)) == "1000000000.0");
+    }
+  });
+}
+
 }  // namespace
 }  // namespace plyfs::tests
