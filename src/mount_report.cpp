@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "sys/fuse_device.h"
 #include "sys/process_facts.h"
@@ -213,6 +214,13 @@ nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts
   }
   json["volume_mode"] = {{"mode", word(report.volumes.mode)}, {"why", escaped(report.volumes.why)}};
   json["options"] = options_in_force(report, connection);
+  Json& messages = json["messages"] = Json::array();
+  for (const log::Noted& noted : log::noted()) {
+    messages.push_back({{"last", iso_time({noted.last, 0})},
+                        {"times", noted.times},
+                        {"level", noted.level == log::Level::kError ? "error" : "warning"},
+                        {"message", escaped(noted.message)}});
+  }
   Json& capabilities = json["capabilities"] = Json::array();
   if (report.upper) {
     add_upper_capabilities(report, capabilities);

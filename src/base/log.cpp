@@ -5,6 +5,9 @@
 
 #include <atomic>
 #include <cstdio>
+#include <deque>
+
+#include "base/mutex.h"
 
 namespace plyfs::log {
 namespace {
@@ -37,7 +40,40 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+/// A bounded number of messages, so that a layer that fails for ever costs no memory.
+class Notes {
+ public:
+  void add(Level level, std::string_view message) {
+    const MutexLock lock{mu_};
+    if (!notes_.empty() && notes_.back().message == message) {
+      ++notes_.back().times;
+    } else {
+      if (notes_.size() == kMost) {
+        notes_.pop_front();
+      }
+      notes_.push_back({0, 1, level, std::string{message}});
+    }
+    notes_.back().last = std::time(nullptr);
+  }
+  std::vector<Noted> all() {
+    const MutexLock lock{mu_};
+    return {notes_.begin(), notes_.end()};
+  }
+
+ private:
+  static constexpr std::size_t kMost = 50;
+  Mutex mu_;
+  std::deque<Noted> notes_ GUARDED_BY(mu_);
+};
+
+Notes& notes() {
+  static Notes instance;
+  return instance;
+}
+
 }  // namespace
+
+std::vector<Noted> noted() { return notes().all(); }
 
 void set_level(Level level) { logger().set_level(to_spdlog(level)); }
 
@@ -46,6 +82,9 @@ bool enabled(Level level) { return logger().should_log(to_spdlog(level)); }
 void write(Level level, std::string_view message) noexcept {
   try {
     logger().log(to_spdlog(level), "{}", message);
+    if (level >= Level::kWarning) {
+      notes().add(level, message);
+    }
   } catch (...) {
     // A log that cannot be written must not take the mount down.
   }

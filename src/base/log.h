@@ -1,8 +1,10 @@
 // The daemon's log. The only user of spdlog.
 #pragma once
 
+#include <ctime>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace plyfs::log {
 
@@ -14,6 +16,17 @@ void set_level(Level level);
 [[nodiscard]] bool enabled(Level level);
 /// Never throws. Bytes that are not printable are escaped by the caller's `printable`.
 void write(Level level, std::string_view message) noexcept;
+
+/// A warning or an error that was written, however little of the log is shown.
+struct Noted {
+  std::time_t last = 0;     ///< when it was written, the last time
+  unsigned long times = 1;  ///< in a row
+  Level level = Level::kWarning;
+  std::string message;
+};
+/// The last ones, oldest first: of a daemon in the background nobody sees stderr. Thread-safe.
+std::vector<Noted> noted();
+
 /// Names come from untrusted layers: control characters are shown as \xNN.
 std::string printable(std::string_view bytes);
 

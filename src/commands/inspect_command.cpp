@@ -74,6 +74,13 @@ void add_live(const Json& described, Json& entry) {
                     {"Value", text_member(capability, "value")},
                     {"Why", text_member(capability, "why")}});
   }
+  Json& messages = entry["Messages"] = Json::array();
+  for (const Json& told : described_member(described, "messages")) {
+    messages.push_back({{"Last", text_member(told, "last")},
+                        {"Times", described_member(told, "times")},
+                        {"Level", text_member(told, "level")},
+                        {"Message", text_member(told, "message")}});
+  }
 }
 
 /// The records of the store; none where there is no store.
@@ -120,7 +127,7 @@ std::optional<int> run_inspect(std::span<const char* const> words) {
   std::vector<std::string> targets;
   CLI::App app{
       "Print what is known of mounts, as JSON with docker's keys. Of a live mount also the "
-      "options in force, what was found possible, and why.",
+      "options in force, what was found possible, and why, and what it last warned of.",
       "plyfs inspect"};
   app.add_option("MOUNT", targets, "a name, or a mountpoint")->required();
   app.footer("Examples:\n  plyfs inspect web\n  plyfs inspect /merged");

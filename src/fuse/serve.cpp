@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "base/remedy.h"
 #include "fuse/backed_files.h"
 
 namespace plyfs::fuse {
@@ -15,8 +16,8 @@ constexpr double kOneTick_s = 1.5e-9;
 
 /// Errors that say something about the machine rather than about the request.
 bool is_remarkable(int error) {
-  return error == EIO || error == ESTALE || error == EMFILE || error == ENFILE || error == ENOMEM ||
-         error == ENOSPC || error == EDQUOT || error == EBADF || error == EUCLEAN;
+  return is_of_filesystem(error) || error == EMFILE || error == ENFILE || error == ENOMEM ||
+         error == EBADF;
 }
 
 /// Not initialised: pages that no reply needed are never touched.
@@ -88,7 +89,8 @@ void report(fuse_req_t request, const char* verb, fuse_ino_t id, const char* nam
   if (name != nullptr) {
     line += " \"" + log::printable(name) + '"';
   }
-  log::write(level, line + ": " + std::strerror(error));
+  log::write(level, line + ": " + std::strerror(error) +
+                        remedy_for(error, is_volume(id) ? "the volume" : "the upper layer"));
 }
 
 void report(const char* verb, const char* what) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/remedy.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 
@@ -54,9 +55,14 @@ Status check_component(const std::string& name) {
 
 /// The caller's own line names the path in the mount only; who repairs a layer needs its name.
 void tell_broken(const layer::Layer& layer, const std::string& path, Errno error) {
-  if (error == EIO || error == ESTALE || error == EUCLEAN) {
-    log::write(log::Level::kWarning, "layer " + log::printable(layer.path) + ": looking for " +
-                                         log::printable(path) + ": " + error.message());
+  const bool wrong_mark = error == EINVAL;
+  if (wrong_mark || is_of_filesystem(error.value())) {
+    log::write(
+        log::Level::kWarning,
+        "layer " + log::printable(layer.path) + ": looking for " + log::printable(path) + ": " +
+            error.message() +
+            (wrong_mark ? "; a mark on it (its redirect?) is wrong: see 'plyfs-dump STACK verify'"
+                        : remedy_for(error.value(), "the layer")));
   }
 }
 

@@ -1,5 +1,6 @@
 // Bringing objects into the upper layer: when, under which locks, and what becomes visible.
 #include "base/log.h"
+#include "base/remedy.h"
 #include "layer/format.h"
 #include "layer/origin.h"
 #include "ops/filesystem.h"
@@ -113,10 +114,12 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
   }
   auto staged = f_.engine->stage(plan);
   if (!staged) {
-    if (staged.error() == EIO) {
+    if (const int error = staged.error().value(); is_of_filesystem(error)) {
       log::write(log::Level::kWarning, "copying up " + describe(node) + " from layer " +
-                                           log::printable(f_.stack[from].path) + ": " +
-                                           staged.error().message());
+                                           log::printable(f_.stack[from].path) + " to " +
+                                           log::printable(f_.stack[layer::kUpper].path) + ": " +
+                                           staged.error().message() +
+                                           remedy_for(error, "the upper layer"));
     }
     return staged.error();
   }

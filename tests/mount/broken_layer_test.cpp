@@ -63,6 +63,8 @@ class BrokenStack {
     std::erase_if(lines, [](const std::string& line) { return line.ends_with("(whiteout)"); });
     return lines;
   }
+  [[nodiscard]] std::string upper_path() const { return path("upper"); }
+  [[nodiscard]] std::string top() const { return path("top"); }
   [[nodiscard]] std::string layer() const { return path("broken"); }
   [[nodiscard]] std::string log() const { return content(path("log")); }
 
@@ -102,10 +104,26 @@ TEST_CASE("EIO while looking for a name is told, and never taken for its absence
     CHECK(content(stack("other")) == "o");
     CHECK(std::none_of(stack.upper().begin(), stack.upper().end(),
                        [](const std::string& line) { return line.starts_with("f"); }));
-    CHECK(stack.log().find("layer " + stack.layer() + ": looking for /f: Input/output error") !=
-          std::string::npos);
+    const std::string told = "layer " + stack.layer() +
+                             ": looking for /f: Input/output error; the kernel's log (dmesg) names "
+                             "the device that fails";
+    CHECK(stack.log().find(told) != std::string::npos);
+    // Also where nobody reads stderr.
+    const Ran inspected = run({plyfs_program(), "inspect", stack()});
+    CHECK(inspected.out.find("\"Message\": \"" + told + "\"") != std::string::npos);
     stack.fail({});
     CHECK(content(stack("f")) == "low");  // the error was not remembered
+  });
+}
+
+TEST_CASE("a redirect that leads out of its layer is told with the layer's name", "[broken]") {
+  on(plyfs_only(), [](const System& system) {
+    const BrokenStack stack(system, {dir("r").with_xattr(overlay_prefix() + "redirect", "../x")},
+                            {}, {dir("x")});
+    CHECK(call::stat(stack("r")) == "EINVAL");
+    CHECK(stack.log().find("layer " + stack.top() +
+                           ": looking for /r: Invalid argument; a mark on it (its redirect?) is "
+                           "wrong: see 'plyfs-dump STACK verify'") != std::string::npos);
   });
 }
 
@@ -188,7 +206,9 @@ TEST_CASE("EIO while copying up is told, nothing is copied half, and the next tr
       CHECK(xattr(stack("d/" + operation), "user.k") == "v");
       if (!operation.ends_with("xattr")) {  // those questions may be asked before
         CHECK(stack.log().find("copying up /d/" + operation + " from layer " + stack.layer() +
-                               ": Input/output error") != std::string::npos);
+                               " to " + stack.upper_path() +
+                               ": Input/output error; the kernel's log (dmesg) names the device "
+                               "that fails") != std::string::npos);
         CHECK(stack.log().find("setattr /d/" + operation + ": Input/output error") !=
               std::string::npos);
       }

@@ -35,6 +35,7 @@ say 'appended' dd if=low/small of=mnt/big oflag=append conv=notrunc,fsync status
 say 'a small one' dd if=low/small of=mnt/small oflag=append conv=notrunc,fsync status=none
 say 'mode only' chmod 600 mnt/big
 say 'removed' rm mnt/gone
+"$2" inspect mnt | grep -o 'write /.*the upper layer[^"]*' | sort -u
 fusermount3 -u mnt || exit 98
 say 'left over' ls work/work
 say 'upper' ls room/up
@@ -50,7 +51,10 @@ std::string expected(const std::string& error) {
          "\nthen size: 4194304 644\nthen content: \nthen names: big\ngone\nsmall\n"
          "cut by a byte again: " +
          error + "\nappended: " + error +
-         "\na small one: \nmode only: \nremoved: \nleft over: #whiteout\nupper: big\ngone\nsmall\n"
+         "\na small one: \nmode only: \nremoved: \nwrite /big: " + error +
+         "; free some space on the filesystem of the upper layer" +
+         (error.starts_with("Disk") ? ", or raise the quota" : "") +
+         "\nleft over: #whiteout\nupper: big\ngone\nsmall\n"
          "after remount size: 4194304 600\nafter remount content: \n"
          "after remount names: big\nsmall\nsmall after remount: 1\n1\n";
 }
