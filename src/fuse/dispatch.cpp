@@ -2,12 +2,14 @@
 
 #include <linux/fs.h>
 
+#include <array>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -466,6 +468,24 @@ void on_lseek(fuse_req_t request, fuse_ino_t id, off_t offset, int whence,
   });
 }
 
+/// What FS_IOC_GETFLAGS gave, in the form of FS_IOC_FSGETXATTR (Linux: fileattr_fill_flags). The
+/// project and extent sizes are left out.
+fsxattr extended_flags(std::uint32_t flags) {
+  constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 6> kPairs = {{
+      {FS_SYNC_FL, FS_XFLAG_SYNC},
+      {FS_IMMUTABLE_FL, FS_XFLAG_IMMUTABLE},
+      {FS_APPEND_FL, FS_XFLAG_APPEND},
+      {FS_NODUMP_FL, FS_XFLAG_NODUMP},
+      {FS_NOATIME_FL, FS_XFLAG_NOATIME},
+      {FS_PROJINHERIT_FL, FS_XFLAG_PROJINHERIT},
+  }};
+  fsxattr out{};
+  for (const auto& [flag, extended] : kPairs) {
+    out.fsx_xflags |= (flags & flag) != 0 ? extended : 0;
+  }
+  return out;
+}
+
 void on_ioctl(fuse_req_t request, fuse_ino_t id, unsigned command, void* /*argument*/,
               fuse_file_info* /*file*/, unsigned /*flags*/, const void* input,
               std::size_t input_size, std::size_t output_size) {
@@ -477,9 +497,19 @@ void on_ioctl(fuse_req_t request, fuse_ino_t id, unsigned command, void* /*argum
       (void)fuse_reply_ioctl(request, 0, &flags, sizeof flags);
       return {};
     }
+    // The kernel asks for it before each SETFLAGS, and gives up without an answer.
+    if (command == FS_IOC_FSGETXATTR && output_size >= sizeof(fsxattr)) {
+      const fsxattr answer = extended_flags(
+          TRY(on_node(request, id, [](auto& fs, auto& node) { return fs.inode_flags(node); })));
+      (void)fuse_reply_ioctl(request, 0, &answer, sizeof answer);
+      return {};
+    }
     if (command == FS_IOC_SETFLAGS && input_size >= sizeof(std::uint32_t)) {
       std::uint32_t flags = 0;
       std::memcpy(&flags, input, sizeof flags);
+      if ((flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0) {
+        return Errno{EOPNOTSUPP};  // the kernel would go on to cache writes that fail later
+      }
       TRY(on_node(request, id,
                   [&](auto& fs, auto& node) { return fs.set_inode_flags(node, flags); }));
       (void)fuse_reply_ioctl(request, 0, nullptr, 0);

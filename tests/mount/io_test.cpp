@@ -403,6 +403,41 @@ TEST_CASE("FS_IOC_GETFLAGS answers as the layer's filesystem does", "[io]") {
   });
 }
 
+TEST_CASE("FS_IOC_SETFLAGS sets what the upper's filesystem can", "[io]") {
+  on(unions(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("f", "1"), dir("d")}).upper({file("probe")});
+    stack.mount(system);
+    int flags = 0;
+    const File probe(stack.upper_path("probe"), O_RDONLY);
+    if (::ioctl(probe.fd(), FS_IOC_GETFLAGS, &flags) != 0) {
+      return skip("needs a filesystem with inode flags");
+    }
+    for (const char* name : {"f", "d"}) {
+      INFO(name);
+      const File open(stack(name), O_RDONLY);
+      REQUIRE(outcome(::ioctl(open.fd(), FS_IOC_GETFLAGS, &flags)) == "ok");
+      flags |= FS_NODUMP_FL;
+      CHECK(outcome(::ioctl(open.fd(), FS_IOC_SETFLAGS, &flags)) == "ok");
+    }
+    stack.remount();
+    for (const char* name : {"f", "d"}) {
+      INFO(name);
+      const File open(stack(name), O_RDONLY);
+      REQUIRE(outcome(::ioctl(open.fd(), FS_IOC_GETFLAGS, &flags)) == "ok");
+      CHECK((flags & FS_NODUMP_FL) != 0);
+      struct fsxattr extended {};
+      CHECK(outcome(::ioctl(open.fd(), FS_IOC_FSGETXATTR, &extended)) == "ok");
+      CHECK((extended.fsx_xflags & FS_XFLAG_NODUMP) != 0);
+    }
+    if (is_root() && !system.is_kernel()) {
+      flags |= FS_IMMUTABLE_FL;
+      const File open(stack("f"), O_RDONLY);
+      CHECK(outcome(::ioctl(open.fd(), FS_IOC_SETFLAGS, &flags)) == "EOPNOTSUPP");
+      CHECK(call::append(stack("f"), "2") == "ok");
+    }
+  });
+}
+
 TEST_CASE("root's mounts may keep pages as other filesystems", "[io]") {
   on(plyfs_only(), [](const System& system) {
     Stack stack = Stack{}.lower({file("f", "1")}).upper();
