@@ -79,6 +79,7 @@ fuse_entry_param param_of(const Dispatcher& dispatcher, const Entry& entry) {
   const Timeouts timeouts = timeouts_of(dispatcher, *entry.node);
   fuse_entry_param param{};
   param.ino = id_of(dispatcher, *entry.node);
+  param.generation = entry.node->generation();
   param.attr = to_stat(entry.stat);
   param.attr_timeout = timeouts.attr_s;
   param.entry_timeout = timeouts.entry_s;

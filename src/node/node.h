@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/file_stat.h"
+#include "base/generation.h"
 #include "merge/directory_stack.h"
 #include "merge/listing.h"
 #include "merge/lookup.h"
@@ -103,6 +104,7 @@ class Node {
   [[nodiscard]] std::uint8_t entry_type() const { return entry_type_; }
   /// st_ino as shown; constant for the life of the object.
   [[nodiscard]] std::uint64_t ino() const { return ino_; }
+  [[nodiscard]] std::uint32_t generation() const { return generation_; }
   /// The topmost layer that holds the object: only ever changes to kUpper.
   [[nodiscard]] layer::LayerIndex layer() const { return layer_.load(std::memory_order_acquire); }
   [[nodiscard]] bool in_upper() const { return layer() == layer::kUpper; }
@@ -126,6 +128,7 @@ class Node {
   std::unique_ptr<FileExtra> extra_;
   std::atomic<layer::LayerIndex> layer_;
   const std::uint8_t entry_type_;
+  const std::uint32_t generation_ = next_generation();
 };
 
 }  // namespace plyfs::node

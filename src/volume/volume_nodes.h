@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/file_stat.h"
+#include "base/generation.h"
 #include "base/mutex.h"
 #include "plyfs/result.h"
 #include "sys/fd_cache.h"
@@ -43,6 +44,7 @@ class VolumeNode {
   [[nodiscard]] VolumeIndex volume() const { return key_.volume; }
   [[nodiscard]] std::uint64_t stamp() const { return stamp_; }
   [[nodiscard]] std::uint8_t entry_type() const { return entry_type_; }
+  [[nodiscard]] std::uint32_t generation() const { return generation_; }
   [[nodiscard]] bool is_directory() const { return entry_type_ == entry_type_of(kTypeDirectory); }
   [[nodiscard]] bool is_regular() const { return entry_type_ == entry_type_of(kTypeRegular); }
   /// Not null: the node is no object on the host, but a place that we made up (see VolumeTree).
@@ -58,6 +60,7 @@ class VolumeNode {
   const ObjectKey key_;
   const std::uint64_t stamp_;
   const std::uint8_t entry_type_;
+  const std::uint32_t generation_ = next_generation();
   std::unique_ptr<const FileStat> made_up_;
   std::atomic<bool> gone_{false};
   // Guarded by VolumeNodes::mu_.

@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <array>
+#include <vector>
+
 #include "stack.h"
 
 namespace plyfs::tests {
@@ -336,6 +339,55 @@ TEST_CASE("one device number, and inode numbers that differ, over several filesy
     }
     std::sort(numbers.begin(), numbers.end());
     CHECK(std::adjacent_find(numbers.begin(), numbers.end()) == numbers.end());
+  });
+}
+
+/// Of name_to_handle_at(2).
+class Handle {
+ public:
+  std::string make(int directory, const std::string& name) {
+    head().handle_bytes = MAX_HANDLE_SZ;
+    int mount_id = 0;
+    return outcome(::name_to_handle_at(directory, name.c_str(), &head(), &mount_id, 0));
+  }
+  int open(int mount) { return ::open_by_handle_at(mount, &head(), O_RDONLY); }
+
+ private:
+  file_handle& head() { return *reinterpret_cast<file_handle*>(bytes_.data()); }
+  alignas(file_handle) std::array<unsigned char, sizeof(file_handle) + MAX_HANDLE_SZ> bytes_{};
+};
+
+TEST_CASE("a file handle leads to its file or to none, never to another", "[lookup]") {
+  on(plyfs_only(), [](const System& system) {
+    constexpr std::size_t kFiles = 40;
+    Stack stack = Stack{}.lower({}).upper();
+    stack.mount(system);
+    const File root(stack(), O_RDONLY | O_DIRECTORY);
+    std::vector<Handle> handles(kFiles);
+    for (std::size_t i = 0; i < kFiles; ++i) {
+      const std::string name = "old" + std::to_string(i);
+      REQUIRE(call::create(stack(name), "old") == "ok");
+      REQUIRE(handles[i].make(root.fd(), name) == "ok");
+    }
+    {
+      const File first(handles[0].open(root.fd()));
+      if (first.fd() < 0) {
+        return skip("needs root: opening by file handles");
+      }
+      CHECK(first.read_all() == "old");
+    }
+    for (std::size_t i = 0; i < kFiles; ++i) {
+      REQUIRE(call::unlink(stack("old" + std::to_string(i))) == "ok");
+    }
+    drop_caches();
+    // The daemon may use the memory of the old ones for these.
+    for (std::size_t i = 0; i < 4 * kFiles; ++i) {
+      REQUIRE(call::create(stack("new" + std::to_string(i)), "new") == "ok");
+    }
+    for (Handle& handle : handles) {
+      const File found(handle.open(root.fd()));
+      CHECK((found.fd() < 0 || found.read_all() == "old"));
+    }
   });
 }
 
