@@ -1,7 +1,6 @@
 // The index of lower names: no false "absent", whatever family of whiteouts a layer has.
 #include "merge/lower_names.h"
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "catch.h"
 #include "sys/open.h"
 
 namespace {
