@@ -32,6 +32,11 @@ void CallerFollower::note(pid_t caller) {
     streak_ = 0;
     set_free();  // of several callers each may run somewhere else
   }
+  if (waits_.many()) {
+    streak_ = 0;  // when it is over, from the start
+    sleeps_ = sys::sleeps();
+    return;
+  }
   ++streak_;
   if (streak_ == kFirstLook) {
     look_at(caller);
@@ -73,6 +78,21 @@ void CallerFollower::set_free() {
   if (bound_to_ && allowed_->apply()) {
     bound_to_.reset();
   }
+}
+
+RingPlace::RingPlace(unsigned processor, bool on) : processor_(processor) {
+  if (!on) {
+    return;
+  }
+  if (const auto allowed = sys::ProcessorSet::of_thread(0)) {
+    allowed_ = *allowed;
+    move(false);
+  }
+}
+
+void RingPlace::move(bool free) {
+  free_ = free;
+  (void)(free ? *allowed_ : sys::ProcessorSet::only(processor_)).apply();
 }
 
 }  // namespace plyfs::fuse

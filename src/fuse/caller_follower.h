@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "fuse/disk_waits.h"
 #include "sys/scheduling.h"
 
 namespace plyfs::fuse {
@@ -29,6 +30,16 @@ class CallerFollower {
     }
   }
 
+  /// To be called after each request, with the time until its reply was ready.
+  void on_reply(DiskWaits::Clock::duration service) {
+    if (allowed_) {
+      waits_.note(DiskWaits::may_have_waited(service) && sys::sleeps() != sleeps_);
+      if (bound_to_ && waits_.many()) {
+        set_free();
+      }
+    }
+  }
+
   /// To every processor that was allowed before.
   void set_free();
 
@@ -42,11 +53,37 @@ class CallerFollower {
 
   std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off
   std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed
+  DiskWaits waits_;
   pid_t caller_ = 0;
   std::uint64_t streak_ = 0;     ///< requests of `caller_` since the last of another one
   std::uint64_t next_look_ = 0;  ///< not before so many of them
   std::uint32_t patience_ = 0;   ///< requests between two looks
   std::uint64_t sleeps_ = 0;     ///< of this thread, when it was asked last
+};
+
+/// The same for a worker of io_uring: requests come in the queue of their caller's processor, and
+/// its place is there unless requests wait for a disk. Of one worker, used by its thread only.
+class RingPlace {
+ public:
+  /// With `on` false it does nothing.
+  RingPlace(unsigned processor, bool on);
+  /// To be called after each request, with the time until its reply was ready.
+  void on_reply(DiskWaits::Clock::duration service) {
+    // It sleeps before each request, so what it did meanwhile is not known: long is taken for
+    // waiting.
+    waits_.note(DiskWaits::may_have_waited(service));
+    if (allowed_ && waits_.many() != free_) {
+      move(waits_.many());
+    }
+  }
+
+ private:
+  void move(bool free);
+
+  const unsigned processor_;
+  std::optional<sys::ProcessorSet> allowed_;  ///< none: switched off
+  DiskWaits waits_;
+  bool free_ = true;
 };
 
 }  // namespace plyfs::fuse

@@ -98,6 +98,9 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   }
   ReplyPath& path = reply_path();
   const bool notification = header.unique == 0;
+  if (!notification) {
+    raw.answered = DiskWaits::Clock::now();  // before it wakes the caller, who may go first
+  }
   if (raw.backing != 0 && !notification && header.error == 0 && count >= 2) {
     name_backing(raw.backing, parts[1]);
   }
@@ -287,7 +290,11 @@ Session::Served Session::serve_one(int device, char* buffer, CallerFollower* fol
     return Served::kEnd;
   }
   if (follower != nullptr) [[likely]] {
+    const auto began = DiskWaits::Clock::now();
     follower->on_request(static_cast<pid_t>(header_of(buffer).pid));
+    process(buffer, *got);
+    follower->on_reply(raw_request().answered - began);  // without a reply: long ago
+    return Served::kRequest;
   }
   process(buffer, *got);
   return Served::kRequest;
@@ -451,10 +458,7 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, WorkerCounters& cou
                         std::latch& lent) {
   using enum RingShifts::Shift;
   begin_thread(device_.borrow().get(), counters);
-  if (options_.follow_callers) {
-    // A request comes in the queue of its caller's processor.
-    (void)sys::ProcessorSet::only(ring.processor).apply();
-  }
+  RingPlace place{ring.processor, options_.follow_callers};
   if (shift == kYielding) {
     const Status ready = lend_slots(ring);
     // Unmounted already: ENOTCONN, or ECONNABORTED on the way there.
@@ -472,11 +476,12 @@ void Session::work_ring(Ring& ring, RingShifts::Shift shift, WorkerCounters& cou
   reply_path().ring = ring.ring.get();
   ShiftWatch watch{options_.follow_callers ? std::optional{shift} : std::nullopt};
   take_turns(*ring.shifts, shift, watch,
-             [&] { return serve_ring(*ring.ring, ring.processor, watch); });
+             [&] { return serve_ring(*ring.ring, ring.processor, place, watch); });
 }
 
 /// Returns true when the shift is over, false at the end of the connection, or of our serving it.
-bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch) {
+bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, RingPlace& place,
+                         ShiftWatch& watch) {
   ReplyPath& path = reply_path();
   while (!ending_.load(std::memory_order_relaxed)) {
     const auto slot = ring.wait();
@@ -490,12 +495,16 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& wa
       continue;
     }
     path.slot = *slot;
+    const auto began = DiskWaits::Clock::now();
     process((*slot)->message(), (*slot)->size());
     if (path.slot != nullptr) {
       // It is answered later, by the flusher, which needs us to serve others meanwhile.
       path.slot = nullptr;
       (void)ring.lend_slot(sys::BorrowedFd{path.device}, processor);
-    } else if (watch.is_over()) {
+      continue;
+    }
+    place.on_reply(raw_request().answered - began);
+    if (watch.is_over()) {
       return true;
     }
   }

@@ -23,6 +23,7 @@
 namespace plyfs::fuse {
 
 class CallerFollower;
+class RingPlace;
 
 struct SessionOptions {
   std::string mountpoint;          ///< absolute, or /dev/fd/N of a caller that has mounted
@@ -91,7 +92,7 @@ class Session {
   };
   Status lend_slots(const Ring& ring);
   void work_ring(Ring& ring, RingShifts::Shift shift, WorkerCounters& counters, std::latch& lent);
-  bool serve_ring(sys::FuseRing& ring, unsigned processor, ShiftWatch& watch);
+  bool serve_ring(sys::FuseRing& ring, unsigned processor, RingPlace& place, ShiftWatch& watch);
   /// Makes each worker end after the request at hand; blocks until `running`, which they count
   /// down, is 0.
   void end_workers(std::vector<std::thread>& workers, const std::atomic<unsigned>& running);

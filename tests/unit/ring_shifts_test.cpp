@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "fuse/disk_waits.h"
 #include "sys/scheduling.h"
 
 namespace plyfs::fuse {
@@ -60,6 +61,30 @@ TEST_CASE("scheduling: sets of processors, and what the machine tells", "[ring]"
     CHECK(::syscall(SYS_ioprio_get, 1, 0) == (2 << 13 | 4));  // best effort, not idle
     CHECK(sys::RunDelay{}.so_far() >= std::chrono::nanoseconds{0});
   }}.join();
+}
+
+TEST_CASE("a few waits for the disk in a row are many, and some requests later none", "[fuse]") {
+  using namespace std::chrono_literals;
+  CHECK_FALSE(DiskWaits::may_have_waited(49us));
+  CHECK(DiskWaits::may_have_waited(51us));
+  DiskWaits waits;
+  waits.note(true);
+  for (int i = 0; i < 4; ++i) {
+    waits.note(false);
+  }
+  waits.note(true);
+  CHECK_FALSE(waits.many());  // one now and then
+  waits.note(true);
+  CHECK(waits.many());
+  for (int i = 0; i < 100; ++i) {
+    waits.note(true);
+  }
+  for (int i = 0; i < 15; ++i) {
+    waits.note(false);
+    CHECK(waits.many());
+  }
+  waits.note(false);
+  CHECK_FALSE(waits.many());
 }
 
 }  // namespace
