@@ -11,9 +11,10 @@ namespace plyfs::merge {
 
 /// The state of one search, from the topmost layer down.
 struct Lookup::Search {
-  std::string name;      ///< changes when a relative redirect is met
-  bool renamed = false;  ///< parts found from now on need an explicit path
-  std::string absolute;  ///< not empty: deeper layers are searched at this path
+  std::string name;       ///< changes when a relative redirect is met
+  bool renamed = false;   ///< parts found from now on need an explicit path
+  std::string absolute;   ///< not empty: deeper layers are searched at this path
+  bool led_away = false;  ///< set by a directory that has an absolute redirect
   bool wants_data = false;
   std::optional<std::uint64_t> first_lower_ino;
   std::uint32_t absent = 0;  ///< lower layers that had nothing of that name
@@ -205,6 +206,7 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
       if (marks.redirect.front() == '/') {
         (void)TRY(split_absolute(marks.redirect));
         search.absolute = std::move(marks.redirect);
+        search.led_away = true;
       } else if (const Status valid = check_component(marks.redirect); !valid) {
         return valid.error();
       } else if (!search.absolute.empty()) {
@@ -357,6 +359,15 @@ Status Lookup::follow_absolute(Search& search, layer::LayerIndex above) const {
   return {};
 }
 
+Lookup::Next Lookup::stop_at(Search& search, Step barrier) {
+  Trace* const trace = search.trace;
+  if (trace != nullptr && (trace->empty() || trace->back().layer != barrier.layer ||
+                           trace->back().ending == Ending::kNone)) {
+    trace->push_back(std::move(barrier));
+  }
+  return Next::kStop;
+}
+
 Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const {
   const std::vector<std::string> components = TRY(split_absolute(search.absolute));
   sys::UniqueFd held;
@@ -371,19 +382,17 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     if (i + 1 == components.size()) {
       Candidate candidate{current, name, layer, nullptr, &hint, true, path, true, bottom, true};
       const std::uint32_t absent = search.absent;
+      search.led_away = false;
       const Next next = TRY(accept(search, std::move(candidate)));
-      // As the kernel: a metadata-only file goes on to its data, whatever directory it lies in.
-      stop_after = stop_after && !(search.wants_data && search.absent == absent);
-      if (search.trace != nullptr && stop_after &&
-          (search.trace->empty() || search.trace->back().layer != layer ||
-           search.trace->back().ending == Ending::kNone)) {
-        search.trace->push_back(std::move(barrier));
-      }
-      return stop_after ? Next::kStop : next;
+      // As the kernel: a metadata-only file goes on to its data, and an absolute redirect to where
+      // it leads, whatever directories they lie in (Linux: ovl_check_redirect).
+      const bool to_data = search.wants_data && search.absent == absent;
+      stop_after = stop_after && !to_data && !search.led_away;
+      return stop_after ? stop_at(search, std::move(barrier)) : next;
     }
     const auto probed = TRY(layer::probe(current, name, hint));
     if (probed.verdict == layer::Verdict::kAbsent) {
-      return Next::kDeeper;
+      return stop_after ? stop_at(search, std::move(barrier)) : Next::kDeeper;
     }
     if (probed.verdict == layer::Verdict::kWhiteout || !probed.stat.is_directory() ||
         probed.stat.mount_root) {
@@ -403,9 +412,13 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     current = held.borrow();
     hint = layer::AufsHint{};
     path = path.empty() ? components[i] : path + '/' + components[i];
-    const bool known = stop_after || marks.opaque || probed.hides_lower;
-    const bool file = !known && TRY(layer::has_aufs_opaque({current, ""}, hint));
-    if (!stop_after && (known || file)) {
+    const bool leads_away = !marks.redirect.empty() && marks.redirect.front() == '/';
+    const bool marked = marks.opaque || (probed.hides_lower && marks.redirect.empty());
+    const bool file =
+        !marked && (!stop_after || leads_away) && TRY(layer::has_aufs_opaque({current, ""}, hint));
+    if (leads_away && !marked && !file) {
+      stop_after = false;
+    } else if (!stop_after && (marked || file)) {
       stop_after = true;
       barrier.layer = layer;
       barrier.path = path;
@@ -416,9 +429,8 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     }
     if (!marks.redirect.empty()) {
       // A renamed ancestor: deeper layers are searched under its old place.
-      std::string base = marks.redirect.front() == '/'
-                             ? marks.redirect
-                             : '/' + path.substr(0, path.rfind('/') + 1) + marks.redirect;
+      std::string base =
+          leads_away ? marks.redirect : '/' + path.substr(0, path.rfind('/') + 1) + marks.redirect;
       for (std::size_t rest = i + 1; rest < components.size(); ++rest) {
         base += '/' + components[rest];
       }

@@ -98,6 +98,8 @@ class Lookup {
   struct Candidate;
   enum class Next : std::uint8_t { kStop, kDeeper };
   static Step* note(Search& search, const Candidate& candidate);
+  /// Ends the search at a directory on the way that hides what is below; noted if nothing else is.
+  static Next stop_at(Search& search, Step barrier);
   Result<Next> accept(Search& search, Candidate candidate) const;
   Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,
                                 bool hides_lower) const;

@@ -437,5 +437,49 @@ TEST_CASE(
   CHECK(cut.error() == EIO);
 }
 
+TEST_CASE("an absolute redirect leads out of an opaque directory, and nothing else does",
+          "[merge]") {
+  if (!takes_marks()) {
+    return;
+  }
+  ThreeLayers layers{false};
+  make(layers.path(0), "moved", 'D');
+  mark(layers.path(0) + "/moved", "user.overlay.redirect", "/f/x");
+  make(layers.path(0), "deep", 'D');
+  mark(layers.path(0) + "/deep", "user.overlay.redirect", "/f/x/y");
+  make(layers.path(0), "cut", 'D');
+  mark(layers.path(0) + "/cut", "user.overlay.redirect", "/f/none/y");
+  make(layers.path(0), "plain", 'D');
+  mark(layers.path(0) + "/plain", "user.overlay.redirect", "/f/p");
+  make(layers.path(1), "f", 'O');
+  make(layers.path(1) + "/f", "x", 'D');
+  mark(layers.path(1) + "/f/x", "user.overlay.redirect", "/b");
+  make(layers.path(1) + "/f/x", "y", 'D');
+  make(layers.path(1) + "/f", "p", 'D');
+  make(layers.path(2), "b", 'D');
+  make(layers.path(2) + "/b", "y", 'D');
+  make(layers.path(2), "f", 'D');
+  for (const char* hidden : {"x", "none", "p"}) {
+    make(layers.path(2) + "/f", hidden, 'D');
+    make(layers.path(2) + "/f/" + hidden, "y", 'D');
+  }
+  Root root{layers.stack()};
+  const Lookup lookup{layers.stack()};
+  const auto parts_of = [&](const char* name) {
+    std::vector<std::string> parts;
+    auto found = lookup.find(root, name, {});
+    REQUIRE(found);
+    for (const DirectoryPart& part : found->parts) {
+      parts.push_back(std::to_string(part.layer) + ':' + (part.path ? *part.path : std::string{}));
+    }
+    return parts;
+  };
+  using Parts = std::vector<std::string>;
+  CHECK(parts_of("moved") == Parts{"1:", "2:f/x", "3:b"});
+  CHECK(parts_of("deep") == Parts{"1:", "2:f/x/y", "3:b/y"});
+  CHECK(parts_of("cut") == Parts{"1:"});
+  CHECK(parts_of("plain") == Parts{"1:", "2:f/p"});
+}
+
 }  // namespace
 }  // namespace plyfs::merge
