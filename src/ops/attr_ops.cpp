@@ -69,24 +69,10 @@ Result<std::string> FileSystem::readlink(Node& node) {
   return sys::read_link(TRY(located.find(node)));
 }
 
-bool FileSystem::in_group(const RequestContext& context, gid_t group) const {
-  const gid_t shown = f_.gids.to_view(group);
-  return context.uid == 0 || context.gid == shown || sys::process_has_group(context.pid, shown);
-}
-
-/// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
-/// setattr_should_drop_suidgid): suid always; sgid where the group may execute, or where the caller
-/// is not in the group. Without value where there is nothing to take.
 Result<std::optional<mode_t>> FileSystem::mode_to_leave(const RequestContext& context,
                                                         sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
-  mode_t kept = stat.mode & kPermissionMask & ~kSetUid;
-  if ((stat.mode & kSetGid) != 0 &&
-      ((stat.mode & kGroupExecute) != 0 || !in_group(context, stat.gid))) {
-    kept &= ~kSetGid;
-  }
-  const bool less = stat.is_regular() && kept != (stat.mode & kPermissionMask);
-  return less ? std::optional{kept} : std::nullopt;
+  return sys::mode_to_leave(context, stat, f_.gids.to_view(stat.gid));
 }
 
 Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef object) {

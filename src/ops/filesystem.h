@@ -176,8 +176,6 @@ class FileSystem {
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
   Status apply(const RequestContext& context, sys::ObjectRef object, node::Node& node,
                const AttrChange& change);
-  /// Whether the caller may give the group (as on disk) away with a sgid bit.
-  [[nodiscard]] bool in_group(const RequestContext& context, gid_t group) const;
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,

@@ -4,6 +4,7 @@
 
 #include "layer/format.h"
 #include "ops/filesystem.h"
+#include "sys/creds.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 
@@ -77,7 +78,7 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
   // As chmod(2) has it (Linux: posix_acl_update_mode). The kernel asks for it only in a longer form
   // of the message, which libfuse 3.14 does not read.
   const FileStat stat = TRY(sys::stat_object(object));
-  return (stat.mode & kSetGid) != 0 && !in_group(context, stat.gid)
+  return (stat.mode & kSetGid) != 0 && !sys::is_in_group(context, f_.gids.to_view(stat.gid))
              ? f_.writer->change_mode(object, stat.mode & kPermissionMask & ~kSetGid)
              : Status{};
 }

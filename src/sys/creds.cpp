@@ -53,6 +53,22 @@ bool set_fsetid(bool effective) {
   return was;
 }
 
+bool process_has_group(pid_t pid, gid_t gid) {
+  std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
+  std::string word;
+  while (status >> word && word != "Groups:") {
+  }
+  std::string line;
+  std::getline(status, line);
+  std::istringstream groups{line};
+  for (gid_t group = 0; groups >> group;) {
+    if (group == gid) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void detach_thread_fs() {
@@ -104,20 +120,18 @@ ScopedWithoutFsetid::~ScopedWithoutFsetid() {
   }
 }
 
-bool process_has_group(pid_t pid, gid_t gid) {
-  std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
-  std::string word;
-  while (status >> word && word != "Groups:") {
+bool is_in_group(const RequestContext& caller, gid_t group) {
+  return caller.uid == 0 || caller.gid == group || process_has_group(caller.pid, group);
+}
+
+std::optional<mode_t> mode_to_leave(const RequestContext& caller, const FileStat& stat,
+                                    gid_t group) {
+  const mode_t before = stat.mode & kPermissionMask;
+  mode_t kept = before & ~kSetUid;
+  if ((before & kSetGid) != 0 && ((before & kGroupExecute) != 0 || !is_in_group(caller, group))) {
+    kept &= ~kSetGid;
   }
-  std::string line;
-  std::getline(status, line);
-  std::istringstream groups{line};
-  for (gid_t group = 0; groups >> group;) {
-    if (group == gid) {
-      return true;
-    }
-  }
-  return false;
+  return stat.is_regular() && kept != before ? std::optional{kept} : std::nullopt;
 }
 
 Privileges current_privileges() {

@@ -3,6 +3,11 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
+#include "base/file_stat.h"
+#include "base/request.h"
+
 namespace plyfs::sys {
 
 /// Gives the calling thread its own umask and working directory (unshare(CLONE_FS)), so that a
@@ -44,9 +49,16 @@ class ScopedWithoutFsetid {
   bool had_ = false;
 };
 
-/// Whether `gid` is among the supplementary groups of a process, as /proc/PID/status says; false
-/// when the process is gone.
-bool process_has_group(pid_t pid, gid_t gid);
+/// Whether the caller of a request may give `group` (as users see it) away with a sgid bit: root,
+/// or a member; supplementary groups are what /proc/PID/status says, none when the process is gone.
+bool is_in_group(const RequestContext& caller, gid_t group);
+
+/// What a write, chown or truncate by a caller without CAP_FSETID leaves of a file's mode (Linux:
+/// setattr_should_drop_suidgid): suid never; sgid neither where the group may execute, nor where
+/// the caller is not in the group, which users see as `group`. Without value where nothing is
+/// taken.
+std::optional<mode_t> mode_to_leave(const RequestContext& caller, const FileStat& stat,
+                                    gid_t group);
 
 /// What this process may do, asked once at mount time.
 struct Privileges {

@@ -25,22 +25,10 @@ Result<FileStat> VolumeTree::getattr(VolumeNode& node) {
   return view(TRY(sys::stat_object({object->borrow(), ""})));
 }
 
-bool VolumeTree::in_group(const RequestContext& context, gid_t group) const {
-  const gid_t shown = options_.gids.to_view(group);
-  return context.uid == 0 || context.gid == shown || sys::process_has_group(context.pid, shown);
-}
-
-/// What a write, chown or truncate by a caller without CAP_FSETID takes away (Linux:
-/// setattr_should_drop_suidgid). Without value where there is nothing to take.
 Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
                                                         sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
-  const mode_t before = stat.mode & kPermissionMask;
-  mode_t kept = before & ~kSetUid;
-  if ((before & kSetGid) != 0 && ((before & kGroupExecute) != 0 || !in_group(context, stat.gid))) {
-    kept &= ~kSetGid;
-  }
-  return stat.is_regular() && kept != before ? std::optional{kept} : std::nullopt;
+  return sys::mode_to_leave(context, stat, options_.gids.to_view(stat.gid));
 }
 
 Status VolumeTree::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
@@ -147,7 +135,7 @@ Status VolumeTree::setxattr(const RequestContext& context, VolumeNode& node, con
   }
   // As chmod(2) has it (Linux: posix_acl_update_mode).
   const FileStat stat = TRY(sys::stat_object({object->borrow(), ""}));
-  return (stat.mode & kSetGid) != 0 && !in_group(context, stat.gid)
+  return (stat.mode & kSetGid) != 0 && !sys::is_in_group(context, options_.gids.to_view(stat.gid))
              ? sys::change_mode({object->borrow(), ""}, stat.mode & kPermissionMask & ~kSetGid)
              : Status{};
 }

@@ -171,8 +171,6 @@ class VolumeTree {
   Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object, Slot slot);
   Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
   void release(VolumeNode& node);
-  /// Whether the caller may give the group (as on disk) away with a sgid bit.
-  [[nodiscard]] bool in_group(const RequestContext& context, gid_t group) const;
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,
