@@ -12,11 +12,14 @@ constexpr std::size_t kBufferBytes = 512 * 1024;
 /// A filesystem's block: less cannot hold a hole, nor be shared.
 constexpr std::int64_t kSmallBytes = 4096;
 constexpr std::int64_t kRangeBytes = 256LL * 1024 * 1024;
+/// What the disk gets at once. From 2 to 16 MiB there was no difference.
+constexpr std::int64_t kSyncedRangeBytes = 4LL * 1024 * 1024;
 
 class RangeCopier {
  public:
-  RangeCopier(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to)
-      : writer_(writer), from_(from), to_(to) {}
+  RangeCopier(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to,
+              SyncFollows sync)
+      : writer_(writer), from_(from), to_(to), sync_(sync) {}
 
   Status copy(std::int64_t begin, std::int64_t end) {
     while (begin < end) {
@@ -25,7 +28,13 @@ class RangeCopier {
         return {};  // the source ends early; the final resize leaves a hole
       }
       begin += static_cast<std::int64_t>(copied);
+      written_bytes_ += static_cast<std::int64_t>(copied);
+      if (sync_ == SyncFollows::kYes && written_bytes_ >= kSyncedRangeBytes) {
+        sys::start_writeback(to_, begin - written_bytes_, written_bytes_);
+        written_bytes_ = 0;
+      }
     }
+    written_bytes_ = 0;
     return {};
   }
 
@@ -41,7 +50,8 @@ class RangeCopier {
  private:
   Result<std::size_t> copy_some(std::int64_t begin, std::int64_t end) {
     if (in_kernel_) {
-      const auto wanted = static_cast<std::size_t>(std::min(end - begin, kRangeBytes));
+      const auto wanted = static_cast<std::size_t>(
+          std::min(end - begin, sync_ == SyncFollows::kYes ? kSyncedRangeBytes : kRangeBytes));
       auto copied = writer_.copy_range(from_, begin, to_, begin, wanted);
       if (copied ||
           (copied.error() != EXDEV && copied.error() != EINVAL && copied.error() != EOPNOTSUPP &&
@@ -65,6 +75,8 @@ class RangeCopier {
   layer::UpperWriter& writer_;
   sys::BorrowedFd from_;
   sys::BorrowedFd to_;
+  const SyncFollows sync_;
+  std::int64_t written_bytes_ = 0;  ///< before where `copy` is, and not yet on its way to the disk
   bool in_kernel_ = true;
   std::unique_ptr<char[]> buffer_;
 };
@@ -72,8 +84,8 @@ class RangeCopier {
 }  // namespace
 
 Status copy_data(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to,
-                 std::int64_t size_bytes) {
-  RangeCopier copier{writer, from, to};
+                 std::int64_t size_bytes, SyncFollows sync) {
+  RangeCopier copier{writer, from, to, sync};
   if (size_bytes <= kSmallBytes) {
     // Two calls, where asking for a clone and for holes takes more.
     return copier.copy_through(size_bytes);

@@ -9,10 +9,14 @@
 
 namespace plyfs::copyup {
 
+/// Whether the copy will be synced at once.
+enum class SyncFollows : bool { kNo, kYes };
+
 /// Copies the first `size_bytes` of `from` into the empty file `to` and gives it that size. Holes
 /// stay holes (plain copy_file_range would fill them on ext4 and tmpfs).
-/// Errors: EIO, ENOSPC, EDQUOT...; `to` is then worthless.
+/// With `sync` the disk begins to write while the rest is still being copied; syncing remains the
+/// caller's (D-056). Errors: EIO, ENOSPC, EDQUOT...; `to` is then worthless.
 Status copy_data(layer::UpperWriter& writer, sys::BorrowedFd from, sys::BorrowedFd to,
-                 std::int64_t size_bytes);
+                 std::int64_t size_bytes, SyncFollows sync);
 
 }  // namespace plyfs::copyup

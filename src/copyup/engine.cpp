@@ -63,7 +63,7 @@ Status Engine::make(const Plan& plan, Staged& staged) {
         opened = TRY(sys::open_file_quietly(plan.data_source));
       }
       const sys::BorrowedFd source = plan.data_is_open ? plan.data_source.dir : opened.borrow();
-      TRY(copy_data(writer, source, staged.file.borrow(), plan.data_bytes));
+      TRY(copy_data(writer, source, staged.file.borrow(), plan.data_bytes, sync_follows()));
     }
   } else if (plan.stat.is_directory()) {
     TRY(writer.make_directory(dir, name, kStagedDirectoryMode));
@@ -159,7 +159,7 @@ Status Engine::complete(sys::ObjectRef upper, sys::BorrowedFd upper_file, sys::B
   // Writing drops security.capability; kernel overlayfs puts it back in the same way.
   const auto capability = TRY(sys::get_xattr(upper, kCapability.data()));
   if (size_bytes > 0) {
-    TRY(copy_data(writer, data, upper_file, size_bytes));
+    TRY(copy_data(writer, data, upper_file, size_bytes, sync_follows()));
   }
   if (capability) {
     const Status restored = writer.set_xattr(upper, kCapability.data(), *capability, 0);

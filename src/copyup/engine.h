@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/file_stat.h"
+#include "copyup/data_copy.h"
 #include "layer/workdir.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
@@ -65,6 +66,9 @@ class Engine {
   Status write_marks(const Plan& plan, sys::ObjectRef to);
   Status set_attributes(const Plan& plan, const Staged& staged, sys::ObjectRef to);
   Status sync_staged(const Plan& plan, Staged& staged);
+  [[nodiscard]] SyncFollows sync_follows() const {
+    return policy_.sync == SyncPolicy::kVolatile ? SyncFollows::kNo : SyncFollows::kYes;
+  }
 
   layer::Workdir& workdir_;
   const Policy policy_;

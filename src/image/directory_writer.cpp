@@ -158,7 +158,8 @@ class DirectoryWriter final : public TreeWriter {
       const sys::UniqueFd data = TRY(view.open_data(object));
       const sys::UniqueFd copy = TRY(writer_.create_file(directory, name, 0600));
       written_.bytes += static_cast<std::uint64_t>(stat.size_bytes);
-      return copyup::copy_data(writer_, data.borrow(), copy.borrow(), stat.size_bytes);
+      return copyup::copy_data(writer_, data.borrow(), copy.borrow(), stat.size_bytes,
+                               copyup::SyncFollows::kNo);
     }
     if (stat.is_symlink()) {
       const std::string target = TRY(sys::read_link(object.ref()));

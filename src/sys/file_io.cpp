@@ -138,6 +138,10 @@ Status resize(BorrowedFd fd, std::int64_t size_bytes) {
   return repeated([&] { return ::ftruncate(fd.get(), size_bytes); });
 }
 
+void start_writeback(BorrowedFd fd, std::int64_t offset, std::int64_t size_bytes) {
+  (void)::sync_file_range(fd.get(), offset, size_bytes, SYNC_FILE_RANGE_WRITE);
+}
+
 Status sync_all(BorrowedFd fd) {
   return repeated([&] { return ::fsync(fd.get()); });
 }

@@ -29,6 +29,9 @@ Result<std::size_t> copy_range(BorrowedFd from, std::int64_t from_offset, Borrow
 Status clone_file(BorrowedFd from, BorrowedFd to);
 Status allocate(BorrowedFd fd, int mode, std::int64_t offset, std::int64_t size_bytes);
 Status resize(BorrowedFd fd, std::int64_t size_bytes);
+/// Begins to write a range to the disk and does not wait: sync_file_range(2). Its errors come back
+/// from the next sync_all().
+void start_writeback(BorrowedFd fd, std::int64_t offset, std::int64_t size_bytes);
 Status sync_all(BorrowedFd fd);
 Status sync_data(BorrowedFd fd);
 /// syncfs(2): the whole filesystem of `fd`, which is not O_PATH.

@@ -35,11 +35,16 @@ struct Pair {
     REQUIRE(::pwrite(from.borrow().get(), data.data(), data.size(), at) ==
             static_cast<ssize_t>(data.size()));
   }
-  Status copy(std::int64_t size) { return copy_data(writer, from.borrow(), to.borrow(), size); }
+  SyncFollows sync = SyncFollows::kNo;
+
+  Status copy(std::int64_t size) {
+    return copy_data(writer, from.borrow(), to.borrow(), size, sync);
+  }
 };
 
 TEST_CASE("bytes between, before and behind holes are copied, holes are not", "[copyup]") {
   Pair files;
+  files.sync = GENERATE(SyncFollows::kNo, SyncFollows::kYes);
   const off_t size = off_t{8} << 20U;
   REQUIRE(::ftruncate(files.from.borrow().get(), size) == 0);
   files.put("in the middle", off_t{3} << 20U);
@@ -65,6 +70,22 @@ TEST_CASE("only as much is copied as is asked for", "[copyup]") {
     CAPTURE(wanted);
     CHECK((content_of(files.to_path) == std::string(static_cast<std::size_t>(wanted), 'x')));
   }
+}
+
+TEST_CASE("a copy that goes to the disk in pieces is whole", "[copyup]") {
+  Pair files;
+  files.sync = SyncFollows::kYes;
+  std::string data(std::size_t{10'000'001}, '\0');
+  for (std::size_t at = 0; at < data.size(); ++at) {
+    data[at] = static_cast<char>('a' + at % 25);
+  }
+  files.put(data, 0);
+  files.put(data, off_t{64} << 20U);
+  const auto size = static_cast<std::int64_t>((off_t{64} << 20U) + off_t{9'000'000});
+  REQUIRE(files.copy(size));
+  const std::string copied = content_of(files.to_path);
+  REQUIRE(copied.size() == static_cast<std::size_t>(size));
+  CHECK((copied == content_of(files.from_path).substr(0, copied.size())));
 }
 
 TEST_CASE("a source that cannot be read is an error", "[copyup]") {
