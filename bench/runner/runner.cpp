@@ -199,7 +199,8 @@ bool Benchmark::fits(const Workload& workload, const System& system) const {
   }
   return workload.table == Table::kBindIo || is_union(system.kind) ||
          system.kind == SystemKind::kPlain || system.kind == SystemKind::kBindfs ||
-         system.kind == SystemKind::kMergerfs || contains(settings_.systems, system.name);
+         system.kind == SystemKind::kMergerfs || system.kind == SystemKind::kMirror ||
+         contains(settings_.systems, system.name);
 }
 
 Layers& Benchmark::layers_for(const Workload& workload, Medium medium) {

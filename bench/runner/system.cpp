@@ -59,6 +59,13 @@ void mount_many_layers(const std::vector<std::string>& lowers, const std::string
   ::close(context);
 }
 
+/// It lies beside us, where we were built as well as where we were installed.
+std::string mirror_program() {
+  std::error_code failed;
+  const fs::path self = fs::read_symlink("/proc/self/exe", failed);
+  return (self.parent_path() / "plyfs-bench-mirror").string();
+}
+
 }  // namespace
 
 bool is_union(SystemKind kind) {
@@ -77,6 +84,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
     made.program = std::move(program);
     return made;
   };
+  const std::string mirror = mirror_program();
   std::vector<System> all = {
       system("plain", "a plain directory", kPlain),
       system("bind", "a bind mount of the kernel", kBind),
@@ -98,6 +106,9 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("fuse-overlayfs", "fuse-overlayfs, mounted by a user", kFuseOverlayfs,
              "fuse-overlayfs"),
       system("unionfs-fuse", "unionfs-fuse (cow), mounted by a user", kUnionfsFuse, "unionfs"),
+      system("fuse-mirror", "one directory through FUSE and nothing else, mounted by a user",
+             kMirror, mirror),
+      system("fuse-mirror-uring", "the same over io_uring", kMirror, mirror),
       system("bindfs", "bindfs, mounted by a user", kBindfs, "bindfs"),
       system("bindfs-live", "bindfs that believes names and attributes for no time", kBindfs,
              "bindfs"),
@@ -110,7 +121,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
     each.in_namespace = each.name == "overlayfs-userns" || each.name == "plyfs-volume-bind";
     if (each.name == kPassthrough) {
       each.options = ",uring=off,passthrough=on";
-    } else if ((each.kind == kPlyfs || each.kind == kPlyfsVolume) &&
+    } else if ((each.kind == kPlyfs || each.kind == kPlyfsVolume || each.kind == kMirror) &&
                !each.name.ends_with(kOverIoUring)) {
       each.options = ",uring=off";
     } else if (each.name == "bindfs-live") {
@@ -261,6 +272,8 @@ Words Mount::command(const std::vector<std::string>& lowers) const {
               point_};
     case SystemKind::kBindfs:
       return {system_.program, "-o", "no-allow-other" + system_.options, source_, point_};
+    case SystemKind::kMirror:
+      return {system_.program, "-o", system_.options, source_, point_};
     case SystemKind::kMergerfs:
       return {system_.program, "-o", "allow_other", source_, point_};
     case SystemKind::kPlain:

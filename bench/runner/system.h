@@ -23,6 +23,7 @@ enum class SystemKind {
   kUnionfsFuse,
   kBindfs,
   kMergerfs,
+  kMirror,  ///< plyfs-bench-mirror: what FUSE itself costs
 };
 
 struct System {

@@ -238,7 +238,7 @@ Result<std::unique_ptr<Session>> Session::make(SessionOptions options, Dispatche
   char* arguments[] = {program.data(), flag.data(), words.data(), nullptr};
   fuse_args args = FUSE_ARGS_INIT(3, arguments);
   fuse_session* session =
-      fuse_session_new(&args, &callbacks(), sizeof(fuse_lowlevel_ops), &dispatcher);
+      fuse_session_new(&args, options.operations, sizeof(fuse_lowlevel_ops), &dispatcher);
   fuse_opt_free_args(&args);
   if (session == nullptr) {
     return Errno{EINVAL};

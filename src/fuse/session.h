@@ -31,6 +31,8 @@ struct SessionOptions {
   unsigned threads = 2;
   bool follow_callers = true;  ///< fuse/caller_follower
   bool use_rings = true;       ///< FUSE over io_uring, where the kernel offers it
+  /// Who answers; libfuse's user data is the Dispatcher. Outlives the session.
+  const fuse_lowlevel_ops* operations = &callbacks();
 };
 
 /// libfuse's session with our own loop: each worker has its own clone of /dev/fuse, and what
