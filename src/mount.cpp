@@ -386,7 +386,9 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   session.words.push_back("subtype=" + escape_commas(options.subtype));
   const bool writable_volumes =
       parts->volumes && parts->volumes->live() && parts->volumes->any_writable();
-  parts->dispatcher.answer_opens = writable_volumes;
+  parts->dispatcher.answer_flushes =
+      parts->volumes && parts->volumes->live() && parts->volumes->tree().any_close_to_open();
+  parts->dispatcher.answer_opens = writable_volumes || parts->dispatcher.answer_flushes;
   if (options.passthrough == Toggle::kOn && !parts->filesystem->read_only()) {
     if (!builder.may_pass_through()) {
       failure = {

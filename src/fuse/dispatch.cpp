@@ -536,6 +536,7 @@ fuse_lowlevel_ops make_callbacks() {
   table.rename = on_rename;
   table.link = on_link;
   table.open = on_open;
+  table.flush = on_flush;
   table.release = on_release;
   table.opendir = on_opendir;
   table.create = on_create;

@@ -1,5 +1,5 @@
-// Opening files, where opening is asked for at all: OPEN, CREATE and RELEASE, and how the kernel
-// may cache.
+// Opening and closing files, where that is asked for at all: OPEN, CREATE, FLUSH and RELEASE, and
+// how the kernel may cache.
 #include <fuse_lowlevel.h>
 
 #include <cerrno>
@@ -19,6 +19,24 @@ Writes writes(const fuse_file_info& file) {
   return (file.flags & O_ACCMODE) == O_RDONLY ? Writes::kNo : Writes::kYes;
 }
 
+sys::Access access_of(const fuse_file_info& file) {
+  return writes(file) == Writes::kYes ? sys::Access::kReadWrite : sys::Access::kRead;
+}
+
+bool is_close_to_open(fuse_req_t request, fuse_ino_t id) {
+  return is_volume(id) && volumes(request).is_close_to_open(volume_node_of(id));
+}
+
+bool needs_flush(fuse_req_t request, fuse_ino_t id, const fuse_file_info& file) {
+  return writes(file) == Writes::kYes && is_close_to_open(request, id);
+}
+
+/// Linux 5.16 asks no more at a close than it has to. Without FLUSH for anything (ENOSYS) nothing
+/// needs to be said.
+void set_flushing(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
+  file.noflush = dispatcher(request).answer_flushes && !needs_flush(request, id, file) ? 1 : 0;
+}
+
 /// Appends through the page cache reach us page by page, and another writer's line would come
 /// between (D-039). Past it they come whole. Any file that may be written may become one for
 /// appending, and we are not told; but a file past the page cache that cannot be mapped shared
@@ -26,8 +44,10 @@ Writes writes(const fuse_file_info& file) {
 void set_caching(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
   const bool may_append = writes(file) == Writes::kYes &&
                           ((file.flags & O_APPEND) != 0 || dispatcher(request).maps_direct_io);
+  set_flushing(request, id, file);
   file.fh = 0;
-  file.keep_cache = 1;
+  // Another machine may have changed what its clock, or this filesystem, has no other mtime for.
+  file.keep_cache = is_close_to_open(request, id) ? 0 : 1;
   file.direct_io = is_volume(id) && may_append ? 1 : 0;
 }
 
@@ -46,11 +66,11 @@ Status truncate(fuse_req_t request, fuse_ino_t id) {
 /// then its readers see what others write after a copy-up.
 Result<Opened> open_backed(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
   const Writes intent = writes(file);
-  const auto access = intent == Writes::kYes ? sys::Access::kReadWrite : sys::Access::kRead;
   node::Node& node = node_of(request, id);
-  const sys::FdPin lent = TRY(filesystem(request).open_for_kernel(node, access));
+  const sys::FdPin lent = TRY(filesystem(request).open_for_kernel(node, access_of(file)));
   BackedFiles& backed = *dispatcher(request).backed_files;
   const Opened opened = backed.open(id, lent ? lent->borrow() : sys::BorrowedFd{}, intent);
+  set_flushing(request, id, file);
   file.fh = opened.handle();
   // Nothing is kept of a file that the kernel may have written by itself before.
   file.keep_cache = opened.backing == 0 && !node.in_upper() ? 1 : 0;
@@ -61,6 +81,9 @@ Result<Opened> open_backed(fuse_req_t request, fuse_ino_t id, fuse_file_info& fi
 Status answer_open(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
   BackedFiles* const backed = dispatcher(request).backed_files;
   if (backed == nullptr || is_volume(id)) {
+    if (is_volume(id)) {
+      TRY(volumes(request).open(volume_node_of(id), access_of(file)));
+    }
     set_caching(request, id, file);
     (void)fuse_reply_open(request, &file);
     return {};
@@ -144,12 +167,32 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   });
 }
 
-void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
-  BackedFiles* const backed = dispatcher(request).backed_files;
-  if (backed != nullptr && !is_volume(id)) {
-    backed->release(id, Opened::of_handle(file->fh));
+void on_flush(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*file*/) {
+  if (!dispatcher(request).answer_flushes) {
+    (void)fuse_reply_err(request, ENOSYS);  // once: the kernel asks no more
+    return;
   }
-  (void)fuse_reply_err(request, 0);
+  serve(request, "flush", id, nullptr, [&]() -> Status {
+    if (is_volume(id)) {
+      TRY(volumes(request).flush(volume_node_of(id)));
+    }
+    (void)fuse_reply_err(request, 0);
+    return {};
+  });
+}
+
+void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* file) {
+  serve(request, "release", id, nullptr, [&]() -> Status {
+    BackedFiles* const backed = dispatcher(request).backed_files;
+    if (needs_flush(request, id, *file)) {
+      volumes(request).closed(volume_node_of(id));
+    }
+    if (backed != nullptr && !is_volume(id)) {
+      backed->release(id, Opened::of_handle(file->fh));
+    }
+    (void)fuse_reply_err(request, 0);
+    return {};
+  });
 }
 
 }  // namespace plyfs::fuse

@@ -129,6 +129,7 @@ char* reply_buffer(std::size_t size_bytes);
 void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
 void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* file);
+void on_flush(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
 void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
 void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                 fuse_file_info* file);

@@ -1,5 +1,7 @@
 #include "sys/fd_cache.h"
 
+#include <utility>
+
 #include "base/hash.h"
 
 namespace plyfs::sys {
@@ -28,8 +30,8 @@ FdPin FdCache::find(const FdKey& key) {
   return found->second.fd;
 }
 
-FdPin FdCache::insert(const FdKey& key, UniqueFd fd, IfPresent if_present) {
-  auto pin = std::make_shared<const UniqueFd>(std::move(fd));
+FdPin FdCache::insert(const FdKey& key, FdPin pin, IfPresent if_present) {
+  FdPin before;  // closed without the lock
   Shard& shard = shard_of(key);
   MutexLock lock{shard.mu};
   const auto found = shard.entries.find(key);
@@ -37,11 +39,11 @@ FdPin FdCache::insert(const FdKey& key, UniqueFd fd, IfPresent if_present) {
     if (if_present == IfPresent::kKeep) {
       return found->second.fd;
     }
-    found->second.fd = pin;
+    before = std::exchange(found->second.fd, pin);
     return pin;
   }
   if (shard.entries.size() >= capacity_per_shard_) {
-    evict(shard);
+    before = evict(shard);
   }
   shard.order.push_back(key);
   shard.entries.emplace(key, Entry{pin, std::prev(shard.order.end()), false});
@@ -93,7 +95,7 @@ FdCache::Statistics FdCache::statistics() {
   return sum;
 }
 
-void FdCache::evict(Shard& shard) {
+FdPin FdCache::evict(Shard& shard) {
   while (!shard.order.empty()) {
     const auto candidate = shard.entries.find(shard.order.front());
     if (candidate->second.used) {
@@ -102,9 +104,11 @@ void FdCache::evict(Shard& shard) {
       continue;
     }
     shard.order.pop_front();
+    FdPin pin = std::move(candidate->second.fd);
     shard.entries.erase(candidate);
-    return;
+    return pin;
   }
+  return nullptr;
 }
 
 }  // namespace plyfs::sys

@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -33,7 +34,10 @@ class FdCache {
   /// Puts `fd` under `key`. When another thread was faster its descriptor is returned instead,
   /// unless `replace` is asked for.
   enum class IfPresent : std::uint8_t { kKeep, kReplace };
-  FdPin insert(const FdKey& key, UniqueFd fd, IfPresent if_present);
+  FdPin insert(const FdKey& key, UniqueFd fd, IfPresent if_present) {
+    return insert(key, std::make_shared<const UniqueFd>(std::move(fd)), if_present);
+  }
+  FdPin insert(const FdKey& key, FdPin pin, IfPresent if_present);
   /// Forgets `key`; the returned pin (null if absent) keeps the descriptor.
   FdPin erase(const FdKey& key);
   [[nodiscard]] std::size_t size();
@@ -65,7 +69,8 @@ class FdCache {
     std::uint64_t misses GUARDED_BY(mu) = 0;
   };
   Shard& shard_of(const FdKey& key);
-  void evict(Shard& shard) REQUIRES(shard.mu);
+  /// What had to go; to be closed without the lock.
+  FdPin evict(Shard& shard) REQUIRES(shard.mu);
 
   const std::size_t capacity_per_shard_;
   std::array<Shard, kShards> shards_;

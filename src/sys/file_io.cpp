@@ -150,6 +150,15 @@ Status sync_data(BorrowedFd fd) {
   return repeated([&] { return ::fdatasync(fd.get()); });
 }
 
+Status close_file(UniqueFd fd) {
+  return ::close(fd.release()) == 0 ? Status{} : Status{Errno{errno}};
+}
+
+Status flush(BorrowedFd fd) {
+  const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? Status{Errno{errno}} : close_file(UniqueFd{copy});
+}
+
 Status sync_filesystem(BorrowedFd fd) {
   return ::syncfs(fd.get()) == 0 ? Status{} : Status{Errno{errno}};
 }

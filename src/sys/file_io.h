@@ -34,6 +34,11 @@ Status resize(BorrowedFd fd, std::int64_t size_bytes);
 void start_writeback(BorrowedFd fd, std::int64_t offset, std::int64_t size_bytes);
 Status sync_all(BorrowedFd fd);
 Status sync_data(BorrowedFd fd);
+/// What close(2) of such a descriptor says: EIO, ENOSPC, EDQUOT of a filesystem that sends data
+/// then.
+Status flush(BorrowedFd fd);
+/// Closes it in any case.
+Status close_file(UniqueFd fd);
 /// syncfs(2): the whole filesystem of `fd`, which is not O_PATH.
 Status sync_filesystem(BorrowedFd fd);
 /// FS_IOC_GETFLAGS / FS_IOC_SETFLAGS.

@@ -7,6 +7,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
 #include "sys/checked.h"
 #include "sys/proc_path.h"
 
@@ -133,6 +136,22 @@ Result<std::uint64_t> filesystem_magic(BorrowedFd fd) {
     return Errno{errno};
   }
   return static_cast<std::uint64_t>(raw.f_type);
+}
+
+Result<bool> is_close_to_open(BorrowedFd fd) {
+  static constexpr std::array<std::uint64_t, 9> kMagics{
+      0x65735546,  // FUSE: sshfs, GlusterFS and many others
+      0x6969,      // NFS
+      0xFF534D42,  // CIFS
+      0xFE534D42,  // SMB 2 and 3
+      0x01021997,  // 9P
+      0x00C36400,  // Ceph
+      0x6B414653,  // AFS
+      0x5346414F,  // OpenAFS
+      0x73757245,  // Coda
+  };
+  const std::uint64_t magic = TRY(filesystem_magic(fd));
+  return std::find(kMagics.begin(), kMagics.end(), magic) != kMagics.end();
 }
 
 Result<bool> filesystem_is_read_only(BorrowedFd fd) {

@@ -19,6 +19,9 @@ Result<std::string> read_link(ObjectRef object);
 /// statvfs figures and the filesystem's magic number.
 Result<FilesystemStat> stat_filesystem(BorrowedFd fd);
 Result<std::uint64_t> filesystem_magic(BorrowedFd fd);
+/// A filesystem that keeps data back until close(2), which tells what went wrong, and asks for news
+/// at open(2): those of other machines, and all of FUSE, which may lead there.
+Result<bool> is_close_to_open(BorrowedFd fd);
 Result<bool> filesystem_is_read_only(BorrowedFd fd);
 
 }  // namespace plyfs::sys

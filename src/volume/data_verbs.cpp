@@ -1,8 +1,9 @@
 // Data: read, write, allocate, seek, sync; and reading directories.
 //
 // A file is opened for writing only when it is written, and such a descriptor of an executable is
-// not kept: there is no message when users close a file, and a file that is open for writing cannot
-// be executed on the host (ETXTBSY).
+// not kept: nobody tells when users close a file, and a file that is open for writing cannot be
+// executed on the host (ETXTBSY). Filesystems of other machines are opened and closed with their
+// users (close_to_open.cpp).
 #include "sys/dir_stream.h"
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
@@ -46,13 +47,21 @@ Result<sys::FdPin> VolumeTree::writer(VolumeNode& node) {
   }
   sys::UniqueFd opened = TRY(open_io(node, sys::Access::kReadWrite));
   const FileStat stat = TRY(sys::stat_object({opened.borrow(), ""}));
-  if ((stat.mode & kExecuteBits) != 0) {
+  if ((stat.mode & kExecuteBits) != 0 && !is_close_to_open(node)) {
     return std::make_shared<const sys::UniqueFd>(std::move(opened));
   }
-  return fds_.insert({&node, kWrite}, std::move(opened), sys::FdCache::IfPresent::kKeep);
+  return fds_.insert({&node, kWrite}, pin_writer(node, std::move(opened)),
+                     sys::FdCache::IfPresent::kKeep);
 }
 
 Status VolumeTree::resize(VolumeNode& node, std::int64_t size_bytes) {
+  if (is_close_to_open(node) && !fds_.find({&node, kWrite})) {
+    // Perhaps truncate(2): no close follows.
+    TRY(writable(node));
+    sys::UniqueFd file = TRY(open_io(node, sys::Access::kReadWrite));
+    TRY(sys::resize(file.borrow(), size_bytes));
+    return sys::close_file(std::move(file));
+  }
   const sys::FdPin file = TRY(writer(node));
   return sys::resize(file->borrow(), size_bytes);
 }
@@ -138,8 +147,11 @@ Status VolumeTree::fsync(VolumeNode& node, SyncKind kind) {
   if (node.made_up() != nullptr) {
     return {};
   }
-  const sys::FdPin file = TRY(reader(node));
-  return kind == SyncKind::kData ? sys::sync_data(file->borrow()) : sys::sync_all(file->borrow());
+  // Some filesystems wait for what was written by this very descriptor only.
+  const sys::FdPin written = fds_.find({&node, kWrite});
+  const sys::FdPin file = written ? written : TRY(reader(node));
+  TRY(kind == SyncKind::kData ? sys::sync_data(file->borrow()) : sys::sync_all(file->borrow()));
+  return late_errors_.take(&node);
 }
 
 Result<sys::UniqueFd> VolumeTree::listing(VolumeNode& directory) {

@@ -35,10 +35,7 @@ Result<VolumeEntry> VolumeTree::create(const RequestContext& context, VolumeNode
     file = TRY(sys::create_file(dir->borrow(), name, mode & kPermissionMask));
     return sys::ObjectRef{file.borrow(), ""};
   }));
-  if ((mode & kExecuteBits) != 0) {
-    return adopt(parent, name, TRY(sys::reopen_handle(file.borrow())), kHandle);
-  }
-  return adopt(parent, name, std::move(file), kWrite);
+  return adopt_written(parent, name, std::move(file));
 }
 
 Result<VolumeEntry> VolumeTree::create_unnamed(const RequestContext& context, VolumeNode& parent,
@@ -51,7 +48,7 @@ Result<VolumeEntry> VolumeTree::create_unnamed(const RequestContext& context, Vo
     return sys::ObjectRef{file.borrow(), ""};
   }));
   sys::UniqueFd anchor = TRY(sys::reopen_handle(file.borrow()));
-  VolumeEntry entry = TRY(adopt(parent, "", std::move(file), kWrite));
+  VolumeEntry entry = TRY(adopt_written(parent, "", std::move(file)));
   nodes_.set_anchor(*entry.node, std::make_shared<const sys::UniqueFd>(std::move(anchor)));
   return entry;
 }

@@ -33,6 +33,7 @@ void VolumeTree::release(VolumeNode& node) {
   for (const Slot slot : {kHandle, kRead, kWrite}) {
     (void)fds_.erase({&node, slot});
   }
+  (void)late_errors_.take(&node);
   if (node.is_directory()) {
     listings_.drop(node);
   }
@@ -40,12 +41,13 @@ void VolumeTree::release(VolumeNode& node) {
 
 Result<VolumeNode*> VolumeTree::add(Source source) {
   const FileStat stat = TRY(sys::stat_object({source.object.borrow(), ""}));
+  const bool close_to_open = TRY(sys::is_close_to_open(source.object.borrow()));
   const ObjectKey key{static_cast<VolumeIndex>(volumes_.size()), stat.dev, stat.ino};
   VolumeNodeRef root = nodes_.attach(nullptr, {}, key, stamp_of(source.object.borrow(), stat),
                                      entry_type_of(stat.mode));
   nodes_.set_anchor(*root, std::make_shared<const sys::UniqueFd>(std::move(source.object)));
-  volumes_.push_back(
-      {source.read_only, std::move(source.destination), 0, std::move(source.covered)});
+  volumes_.push_back({source.read_only, std::move(source.destination), 0, std::move(source.covered),
+                      close_to_open});
   VolumeNode* const made = root.get();
   kept_.push_back(std::move(root));
   return made;
@@ -198,19 +200,38 @@ const CoveredPlace* VolumeTree::covered(VolumeNode& parent, const char* name) co
   return here ? &*place : nullptr;
 }
 
-/// The node of an opened object; the descriptor goes to the cache.
-Result<VolumeEntry> VolumeTree::adopt(VolumeNode& parent, const char* name, sys::UniqueFd object,
-                                      Slot slot) {
+VolumeNodeRef VolumeTree::attach(VolumeNode& parent, const char* name, sys::BorrowedFd object,
+                                 const FileStat& stat) {
+  return nodes_.attach(&parent, name, {parent.volume(), stat.dev, stat.ino}, stamp_of(object, stat),
+                       entry_type_of(stat.mode));
+}
+
+/// The node of an object; its handle goes to the cache.
+Result<VolumeEntry> VolumeTree::adopt(VolumeNode& parent, const char* name, sys::UniqueFd object) {
   const FileStat stat = TRY(sys::stat_object({object.borrow(), ""}));
-  VolumeNodeRef node = nodes_.attach(&parent, name, {parent.volume(), stat.dev, stat.ino},
-                                     stamp_of(object.borrow(), stat), entry_type_of(stat.mode));
-  (void)fds_.insert({node.get(), slot}, std::move(object), sys::FdCache::IfPresent::kKeep);
+  VolumeNodeRef node = attach(parent, name, object.borrow(), stat);
+  (void)fds_.insert({node.get(), kHandle}, std::move(object), sys::FdCache::IfPresent::kKeep);
+  return VolumeEntry{std::move(node), view(stat)};
+}
+
+/// The same of a file that is open for writing.
+Result<VolumeEntry> VolumeTree::adopt_written(VolumeNode& parent, const char* name,
+                                              sys::UniqueFd file) {
+  const FileStat stat = TRY(sys::stat_object({file.borrow(), ""}));
+  VolumeNodeRef node = attach(parent, name, file.borrow(), stat);
+  if ((stat.mode & kExecuteBits) != 0 && !is_close_to_open(*node)) {
+    (void)fds_.insert({node.get(), kHandle}, TRY(sys::reopen_handle(file.borrow())),
+                      sys::FdCache::IfPresent::kKeep);
+  } else {
+    (void)fds_.insert({node.get(), kWrite}, pin_writer(*node, std::move(file)),
+                      sys::FdCache::IfPresent::kKeep);
+  }
   return VolumeEntry{std::move(node), view(stat)};
 }
 
 Result<VolumeEntry> VolumeTree::adopt_named(VolumeNode& parent, const char* name,
                                             sys::BorrowedFd dir) {
-  return adopt(parent, name, TRY(sys::open_handle({dir, name})), kHandle);
+  return adopt(parent, name, TRY(sys::open_handle({dir, name})));
 }
 
 Result<VolumeEntry> VolumeTree::lookup(VolumeNode& parent, const char* name) {
@@ -219,7 +240,7 @@ Result<VolumeEntry> VolumeTree::lookup(VolumeNode& parent, const char* name) {
   }
   const sys::FdPin dir = TRY(handle(parent));
   if (const CoveredPlace* const place = covered(parent, name)) [[unlikely]] {
-    return adopt(parent, name, TRY(sys::duplicate(place->directory->borrow())), kHandle);
+    return adopt(parent, name, TRY(sys::duplicate(place->directory->borrow())));
   }
   const FileStat stat = TRY(sys::stat_object({dir->borrow(), name}));
   VolumeNodeRef known = nodes_.find({parent.volume(), stat.dev, stat.ino});
@@ -228,6 +249,11 @@ Result<VolumeEntry> VolumeTree::lookup(VolumeNode& parent, const char* name) {
     return VolumeEntry{std::move(known), view(stat)};
   }
   return adopt_named(parent, name, dir->borrow());
+}
+
+bool VolumeTree::any_close_to_open() const {
+  return std::any_of(volumes_.begin(), volumes_.end(),
+                     [](const Volume& volume) { return volume.close_to_open; });
 }
 
 Result<VolumeEntry> VolumeTree::enter(VolumeNode& root) {

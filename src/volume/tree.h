@@ -11,6 +11,7 @@
 #include "base/request.h"
 #include "sys/creds.h"
 #include "sys/open.h"
+#include "volume/late_errors.h"
 #include "volume/open_listings.h"
 #include "volume/volume_nodes.h"
 
@@ -111,6 +112,18 @@ class VolumeTree {
   Status rename(VolumeNode& from_parent, const char* from, VolumeNode& to_parent, const char* to,
                 unsigned flags);
 
+  /// Some volume's filesystem wants to know of opens and closes (sys::is_close_to_open).
+  [[nodiscard]] bool any_close_to_open() const;
+  [[nodiscard]] bool is_close_to_open(const VolumeNode& node) const {
+    return node.made_up() == nullptr && volumes_[node.volume()].close_to_open;
+  }
+  /// The three of who opens and closes a file: without effect where the filesystem does not want to
+  /// know. `flush` is one close of possibly several, and gives its error (EIO, ENOSPC, EDQUOT);
+  /// `closed` the end of an open file that was for writing.
+  Status open(VolumeNode& node, sys::Access access);
+  Status flush(VolumeNode& node);
+  void closed(VolumeNode& node);
+
   /// EROFS where nothing may be changed.
   Status writable(const VolumeNode& node) const;
   Result<std::size_t> read(VolumeNode& node, void* buffer, std::size_t size_bytes,
@@ -152,6 +165,7 @@ class VolumeTree {
     std::string destination;
     std::uint64_t parent_ino = 0;
     std::optional<CoveredPlace> covered;
+    bool close_to_open = false;
   };
   /// Descriptors of a node in the cache.
   enum Slot : std::uint32_t { kHandle, kRead, kWrite };
@@ -168,7 +182,10 @@ class VolumeTree {
     return composed_ino(device_index(dev), dev, ino);
   }
   [[nodiscard]] const CoveredPlace* covered(VolumeNode& parent, const char* name) const;
-  Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object, Slot slot);
+  VolumeNodeRef attach(VolumeNode& parent, const char* name, sys::BorrowedFd object,
+                       const FileStat& stat);
+  Result<VolumeEntry> adopt(VolumeNode& parent, const char* name, sys::UniqueFd object);
+  Result<VolumeEntry> adopt_written(VolumeNode& parent, const char* name, sys::UniqueFd file);
   Result<VolumeEntry> adopt_named(VolumeNode& parent, const char* name, sys::BorrowedFd dir);
   void release(VolumeNode& node);
   Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
@@ -190,6 +207,8 @@ class VolumeTree {
   Result<sys::UniqueFd> open_io(VolumeNode& node, sys::Access access);
   Result<sys::FdPin> reader(VolumeNode& node);
   Result<sys::FdPin> writer(VolumeNode& node);
+  sys::FdPin pin_writer(const VolumeNode& node, sys::UniqueFd fd);
+  sys::FdPin give_up_writer(VolumeNode& node);
   Status resize(VolumeNode& node, std::int64_t size_bytes);
   Result<sys::UniqueFd> listing(VolumeNode& directory);
 
@@ -197,6 +216,7 @@ class VolumeTree {
   std::vector<Volume> volumes_;  ///< const once serving
   bool sealed_ = false;          ///< likewise
   std::vector<VolumeNodeRef> kept_;
+  LateErrors late_errors_;
   VolumeNodes nodes_;
   sys::FdCache fds_;
   OpenListings listings_;

@@ -1,9 +1,10 @@
 // failing_fs SOURCE RULES MOUNTPOINT: shows the directory SOURCE and fails where the file RULES
 // says so, each line "OPERATION NAME ERRNO" (a number). NAME is the last component of a path, "."
 // for the root, "*" for all; OPERATION one of stat, readlink, open, read, read-tail (what is beyond
-// 64 KiB), readdir, listxattr, getxattr, and of create, write, truncate, allocate, sync, mkdir,
-// mknod, symlink, link, unlink, rmdir, rename, chmod, chown, utimens, setxattr, removexattr. The
-// file is read again for each request, and nothing is cached. Stays in the foreground.
+// 64 KiB), readdir, listxattr, getxattr, and of create, write, truncate, allocate, sync,
+// flush, mkdir, mknod, symlink, link, unlink, rmdir, rename, chmod, chown, utimens, setxattr,
+// removexattr. The file is read again for each request, and nothing is cached. Stays in the
+// foreground.
 #include <dirent.h>
 #include <fcntl.h>
 #include <fuse.h>
@@ -138,6 +139,11 @@ int on_fsync(const char* path, int /*data_only*/, fuse_file_info* file) {
   return unless_planned("sync", path, [&] { return ::fsync(fd_of(file)); });
 }
 
+/// Like a network filesystem, which sends what it has when somebody closes the file.
+int on_flush(const char* path, fuse_file_info* file) {
+  return unless_planned("flush", path, [&] { return ::close(::dup(fd_of(file))); });
+}
+
 int on_release(const char* /*path*/, fuse_file_info* file) { return answer(::close(fd_of(file))); }
 
 int on_mkdir(const char* path, mode_t mode) {
@@ -252,6 +258,7 @@ int main(int argc, char** argv) {
   operations.truncate = on_truncate;
   operations.fallocate = on_fallocate;
   operations.fsync = on_fsync;
+  operations.flush = on_flush;
   operations.mkdir = on_mkdir;
   operations.mknod = on_mknod;
   operations.symlink = on_symlink;
