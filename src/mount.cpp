@@ -240,6 +240,7 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   }
   const layer::UpperAbilities& found = *abilities;
   const bool marks = found.marks.has_value();
+  foundation.stamp_new_files = found.fine_times && options_.writeback == Toggle::kOn;
   foundation.redirect = options_.redirect_dir == Toggle::kOn && marks;
   foundation.metacopy = options_.metacopy == Toggle::kOn && marks;
   foundation.index = options_.index == Toggle::kOn && marks && foundation.workdir->open_index();

@@ -49,6 +49,22 @@ bool can_rename_with(Workdir& workdir, unsigned flags) {
       .has_value();
 }
 
+/// Linux 6.13, "multigrain timestamps": a directory that somebody looks at between two changes gets
+/// a time of its own, and from then on nothing gets an earlier one.
+bool has_fine_times(Workdir& workdir) {
+  const sys::ObjectRef directory{workdir.staging(), ""};
+  if (!sys::stat_object(directory)) {
+    return false;
+  }
+  const StagedEntry file = workdir.stage();
+  if (!workdir.writer().create_file(file.directory(), file.name(), 0600)) {
+    return false;
+  }
+  const auto made = sys::stat_object(file.object());
+  const auto changed = sys::stat_object(directory);
+  return made && changed && changed->mtime.tv_nsec != made->mtime.tv_nsec;
+}
+
 }  // namespace
 
 Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
@@ -72,6 +88,7 @@ Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
     const StagedEntry device = workdir.stage();
     devices = can_make_whiteout_device(workdir, device);
   }
+  found.fine_times = has_fine_times(workdir);
   found.exchange = can_rename_with(workdir, sys::kRenameExchange);
   found.rename_whiteout = devices && can_rename_with(workdir, sys::kRenameWhiteout);
   if (family == WhiteoutFamily::kProbe && devices && found.marks) {

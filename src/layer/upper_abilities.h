@@ -14,6 +14,7 @@ struct UpperAbilities {
   std::optional<XattrNamespace> marks;               ///< nullopt: no xattrs for marks
   bool exchange = false;                             ///< RENAME_EXCHANGE
   bool rename_whiteout = false;                      ///< RENAME_WHITEOUT
+  bool fine_times = false;  ///< what changes after it was looked at gets a time between two ticks
 };
 
 /// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace). EOPNOTSUPP

@@ -114,6 +114,8 @@ class Node {
   std::atomic<bool> has_io{false};
   /// Regular upper file whose data is below: set by lookup and copy-up, cleared by completion.
   std::atomic<bool> metacopy{false};
+  /// File that was made in this mount and has got no xattr since, so no security.capability either.
+  std::atomic<bool> lacks_capability{false};
 
  private:
   friend class NodeTable;

@@ -75,6 +75,13 @@ Status FileSystem::make_over_whiteout(const RequestContext& context, const Makin
 
 Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace& place,
                                 sys::UniqueFd file) {
+  if (file.valid() && f_.stamp_new_files) {
+    // The time that the directory got, which is later than the file's: else the kernel, which keeps
+    // times, finds at the first write that time went on, and tells us (D-057). It is no loss if
+    // not.
+    const TimeChange now{TimeChange::Kind::kNow, {}};
+    (void)f_.writer->change_times({file.borrow(), ""}, now, now);
+  }
   const FileStat stat = TRY(sys::stat_object({place.fd->borrow(), name}));
   NodeSeed seed;
   seed.entry_type = entry_type_of(stat.mode);
@@ -90,6 +97,7 @@ Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace
   changed(parent);
   if (file.valid()) {
     node->has_io.store(true);
+    node->lacks_capability.store(f_.xattrs);
     (void)io_.insert({node.get(), 2}, std::move(file), sys::FdCache::IfPresent::kReplace);
   }
   const FileStat shown = view_locked(*node, stat);

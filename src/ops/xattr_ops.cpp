@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kAclPrefix = "system.posix_acl_";
 constexpr const char* kAccessAcl = "system.posix_acl_access";
+constexpr const char* kCapability = "security.capability";
 constexpr const char* kTrustedPrefix = "trusted.";
 
 }  // namespace
@@ -24,6 +25,10 @@ Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* val
                                          std::size_t size_bytes) {
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
+  }
+  // The kernel asks before the first write into each file.
+  if (node.lacks_capability.load() && std::strcmp(name, kCapability) == 0) {
+    return Errno{ENODATA};
   }
   const std::string stored = layer::stored_name(name);
   Located located{*this};
@@ -69,6 +74,7 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
     return Errno{EOPNOTSUPP};
   }
   TRY(ensure_upper(node, Want::kMetadata));
+  node.lacks_capability.store(false);
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   TRY(f_.writer->set_xattr(object, stored.c_str(), value, flags));

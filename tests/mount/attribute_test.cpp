@@ -313,5 +313,33 @@ TEST_CASE("write, truncate and chown remove capabilities, chmod and utimens do n
   });
 }
 
+TEST_CASE("a new file has no capability until it gets one, and loses it by a write",
+          "[attribute][root]") {
+  on(all_systems(), [](const System& system) {
+    if (!is_root()) {
+      return skip("needs root: security.capability");
+    }
+    Stack stack =
+        Stack{}.lower({file("gone", "1").with_xattr(kCapability, file_capability())}).upper();
+    stack.mount(system);
+    CHECK(call::unlink(stack("gone")) == "ok");
+    for (const char* name : {"new", "gone"}) {
+      INFO(name);
+      const std::string path = stack(name);
+      CHECK(call::create(path, "1") == "ok");
+      CHECK(xattr(path, kCapability) == "<ENODATA>");
+      CHECK(call::setxattr(path, kCapability, file_capability()) == "ok");
+      CHECK(xattr(path, kCapability) == file_capability());
+      CHECK(call::append(path, "+") == "ok");
+      CHECK(xattr(path, kCapability) == "<ENODATA>");
+      CHECK(call::setxattr(path, kCapability, file_capability()) == "ok");
+    }
+    CHECK(call::rename(stack("new"), stack("moved")) == "ok");
+    stack.remount();
+    CHECK(xattr(stack("gone"), kCapability) == file_capability());
+    CHECK(xattr(stack("moved"), kCapability) == file_capability());
+  });
+}
+
 }  // namespace
 }  // namespace plyfs::tests

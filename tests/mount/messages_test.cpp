@@ -76,6 +76,26 @@ TEST_CASE("a small new file is five messages, of which none is sent for opening 
   });
 }
 
+TEST_CASE("a new file's first write takes no message for its time", "[messages]") {
+  on(plyfs_only(), [](const System& system) {
+    constexpr int kFiles = 100;
+    Stack stack = Stack{}.lower({dir("d")}).upper();
+    stack.mount(system, kOneWorker);
+    { const File opened(stack("first"), O_RDWR | O_CREAT); }
+    { const File opened(stack("first"), O_RDWR); }
+    const Messages before = counted(stack());
+    for (int i = 0; i < kFiles; ++i) {
+      File opened(stack("d/" + std::to_string(i)), O_WRONLY | O_CREAT | O_EXCL);
+      CHECK(opened.write("12345") == "ok");
+    }
+    const Cost made = difference(before, counted(stack()));
+    INFO(made.told());
+    CHECK(made.of("create") == kFiles);
+    // The clock goes on between some of them.
+    CHECK(made.of("setattr") <= kFiles / 2);
+  });
+}
+
 TEST_CASE("a cold listing with attributes is two messages for a directory", "[messages]") {
   on(plyfs_only(), [](const System& system) {
     constexpr int kFiles = 50;
