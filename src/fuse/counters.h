@@ -16,7 +16,8 @@
 
 namespace plyfs::fuse {
 
-/// Of one kind of request, from its arrival in the daemon to the end of its reply.
+/// Of one kind of request, from its arrival in the daemon until its reply is ready. Sending that is
+/// not counted: it wakes the caller, who may go first on this processor.
 class OperationCounters {
  public:
   static constexpr std::size_t kBuckets = 40;  ///< bucket n: below 2^n ticks

@@ -24,6 +24,7 @@ struct RawRequest {
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
   std::chrono::steady_clock::time_point answered;  ///< when the reply was ready
+  std::uint64_t answered_ticks = 0;                ///< likewise, by base/ticks
   bool failed = false;                             ///< the reply was an error
   bool unnamed = false;                            ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };

@@ -99,7 +99,9 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   ReplyPath& path = reply_path();
   const bool notification = header.unique == 0;
   if (!notification) {
-    raw.answered = DiskWaits::Clock::now();  // before it wakes the caller, who may go first
+    // Before it wakes the caller, who may go first.
+    raw.answered = DiskWaits::Clock::now();
+    raw.answered_ticks = ticks_now();
   }
   if (raw.backing != 0 && !notification && header.error == 0 && count >= 2) {
     name_backing(raw.backing, parts[1]);
@@ -313,8 +315,9 @@ void Session::process(char* bytes, std::size_t size) {
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
   if (WorkerCounters* const counters = thread_counters(); counters != nullptr) [[likely]] {
-    (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ticks_now() - began,
-                                                                 raw_request().failed);
+    const RawRequest& raw = raw_request();
+    const std::uint64_t ended = raw.answered_ticks > began ? raw.answered_ticks : ticks_now();
+    (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ended - began, raw.failed);
   }
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kAclPrefix = "system.posix_acl_";
 constexpr const char* kAccessAcl = "system.posix_acl_access";
-constexpr const char* kCapability = "security.capability";
+constexpr const char* kAskedBeforeWriting = "security.capability";
 constexpr const char* kTrustedPrefix = "trusted.";
 
 }  // namespace
@@ -27,7 +27,7 @@ Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* val
     return Errno{EOPNOTSUPP};
   }
   // The kernel asks before the first write into each file.
-  if (node.lacks_capability.load() && std::strcmp(name, kCapability) == 0) {
+  if (node.lacks_capability.load() && std::strcmp(name, kAskedBeforeWriting) == 0) {
     return Errno{ENODATA};
   }
   const std::string stored = layer::stored_name(name);
