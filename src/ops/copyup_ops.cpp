@@ -54,14 +54,13 @@ Status FileSystem::ensure_file_upper(Node& node, Want want, std::int64_t size_by
 
 /// The caller holds the node's CopyUpLock and nothing else.
 Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) {
-  sys::UniqueFd source;
+  node::Orphan source;
   copyup::Plan plan;
   std::optional<merge::DataLocation> data;
   {
     Located located{*this};
-    const sys::ObjectRef object = TRY(located.find(node));
-    source = TRY(sys::open_handle(object));
-    plan.source = {source.borrow(), ""};
+    source = TRY(located.find_below(node));
+    plan.source = source.object();
     plan.data_source = plan.source;
     plan.stat = TRY(sys::stat_object(plan.source));
     const NodeNames names = table_.names_of(node);

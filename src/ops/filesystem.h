@@ -149,6 +149,8 @@ class FileSystem {
    public:
     explicit Located(FileSystem& fs);
     Result<sys::ObjectRef> find(node::Node& node);
+    /// Of a file that is in a lower layer: what is there stays there, so this outlives the locks.
+    Result<node::Orphan> find_below(node::Node& node);
 
    private:
     Result<sys::ObjectRef> find_directory(node::Node& node);

@@ -132,6 +132,11 @@ Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {
   }
 }
 
+Result<node::Orphan> FileSystem::Located::find_below(Node& node) {
+  const sys::ObjectRef object = TRY(find(node));
+  return orphan_ ? orphan_ : node::Orphan{pin_, object.name};
+}
+
 Status FileSystem::check_new_name(const char* name) const {
   const std::string_view view{name};
   if (view.size() > kNameMax) {
