@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "sys/checked.h"
 #include "sys/proc_path.h"
@@ -54,6 +56,14 @@ timespec to_timespec(const TimeChange& change) {
   return {0, UTIME_OMIT};
 }
 
+// fchmodat2(2), Linux 6.6. Debian 12's headers do not know it.
+#if !defined(SYS_fchmodat2)
+constexpr long kFchmodat2 = 452;
+#else
+constexpr long kFchmodat2 = SYS_fchmodat2;
+#endif
+std::atomic<bool> fchmodat2_missing{false};
+
 }  // namespace
 
 Result<FileStat> stat_object(ObjectRef object) {
@@ -66,6 +76,16 @@ Result<FileStat> stat_object(ObjectRef object) {
 }
 
 Status change_mode(ObjectRef object, mode_t mode) {
+  if (!fchmodat2_missing.load(std::memory_order_relaxed)) {
+    if (::syscall(kFchmodat2, object.dir.get(), object.name, mode,
+                  AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0) {
+      return {};
+    }
+    if (errno != ENOSYS) {
+      return Errno{errno};
+    }
+    fchmodat2_missing.store(true, std::memory_order_relaxed);
+  }
   if (object.by_fd()) {
     // EBADF: an O_PATH handle.
     if (::fchmod(object.dir.get(), mode) == 0) {
