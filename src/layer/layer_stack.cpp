@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
-#include "sys/file_handle.h"
+#include "sys/filesystem_uuid.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 

@@ -1,21 +1,8 @@
 #include "sys/file_handle.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
-
-#include <cstring>
 
 namespace plyfs::sys {
-namespace {
-
-// struct fsuuid2 of <linux/fs.h>, Linux 6.9.
-struct FsUuid {
-  std::uint8_t size;
-  std::uint8_t uuid[16];
-};
-constexpr unsigned long kGetFsUuid = _IOR(0x15, 0, FsUuid);
-
-}  // namespace
 
 Result<std::optional<FileHandle>> file_handle(ObjectRef object) {
   alignas(struct ::file_handle) char storage[sizeof(struct ::file_handle) + MAX_HANDLE_SZ];
@@ -32,16 +19,6 @@ Result<std::optional<FileHandle>> file_handle(ObjectRef object) {
   result.type = handle->handle_type;
   result.bytes.assign(reinterpret_cast<const char*>(handle->f_handle), handle->handle_bytes);
   return std::optional<FileHandle>{std::move(result)};
-}
-
-std::optional<std::array<std::uint8_t, 16>> filesystem_uuid(BorrowedFd fd) {
-  FsUuid raw{};
-  if (::ioctl(fd.get(), kGetFsUuid, &raw) != 0 || raw.size != 16) {
-    return std::nullopt;
-  }
-  std::array<std::uint8_t, 16> uuid{};
-  std::memcpy(uuid.data(), raw.uuid, uuid.size());
-  return uuid;
 }
 
 }  // namespace plyfs::sys

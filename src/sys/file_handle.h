@@ -1,7 +1,6 @@
-// name_to_handle_at(2) and the filesystem's UUID: what kernel overlayfs's origin marks are made of.
+// name_to_handle_at(2): what kernel overlayfs's origin marks are made of.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,8 +17,5 @@ struct FileHandle {
 
 /// nullopt where the filesystem has no handles (EOPNOTSUPP, EOVERFLOW).
 Result<std::optional<FileHandle>> file_handle(ObjectRef object);
-
-/// FS_IOC_GETFSUUID (Linux 6.9); nullopt where unknown. `fd` must not be O_PATH.
-std::optional<std::array<std::uint8_t, 16>> filesystem_uuid(BorrowedFd fd);
 
 }  // namespace plyfs::sys
