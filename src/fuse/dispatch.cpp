@@ -285,6 +285,11 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
                       {offset, size, privileged_write(), origin, place, &took});
     }));
     tell_of_mode(request, id, took);
+    if (!cached && is_volume(id) && file->fh == kLeavesOldPages) {
+      dispatcher(request).flusher->after_writeback(
+          id, [request, written] { (void)fuse_reply_write(request, written); });
+      return {};
+    }
     (void)fuse_reply_write(request, written);
     return {};
   });

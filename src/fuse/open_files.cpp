@@ -49,6 +49,9 @@ void set_caching(fuse_req_t request, fuse_ino_t id, fuse_file_info& file) {
   // Another machine may have changed what its clock, or this filesystem, has no other mtime for.
   file.keep_cache = is_close_to_open(request, id) ? 0 : 1;
   file.direct_io = is_volume(id) && may_append ? 1 : 0;
+  if (file.direct_io != 0 && !dispatcher(request).maps_direct_io) {
+    file.fh = kLeavesOldPages;
+  }
 }
 
 /// O_TRUNC comes with OPEN where opens are answered for passthrough (choose_caching()).

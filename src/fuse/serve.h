@@ -126,6 +126,9 @@ char* thread_buffer(std::size_t size_bytes);
 /// The same for requests that carry no name or data: then a reply can be made where it leaves.
 char* reply_buffer(std::size_t size_bytes);
 
+/// `fh` of a volume's open file past the page cache, before Linux 6.6: writing to it leaves pages
+/// of before in the cache, and whoever reads the file by it would find them where the new data is.
+constexpr std::uint64_t kLeavesOldPages = 1;
 void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* file);
 void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* file);
