@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <climits>
+#include <string_view>
 
 #include "sys/checked.h"
 #include "sys/proc_path.h"
@@ -172,6 +174,17 @@ Result<bool> is_close_to_open(BorrowedFd fd) {
   };
   const std::uint64_t magic = TRY(filesystem_magic(fd));
   return std::find(kMagics.begin(), kMagics.end(), magic) != kMagics.end();
+}
+
+bool is_set_aside(BorrowedFd fd) {
+  constexpr std::string_view kPrefix = ".nfs";
+  constexpr std::size_t kDigits = 24;
+  std::array<char, PATH_MAX> path{};
+  const ssize_t size = ::readlink(ProcPath({fd, ""}).c_str(), path.data(), path.size());
+  const std::string_view whole{path.data(), size < 0 ? 0 : static_cast<std::size_t>(size)};
+  const std::string_view name = whole.substr(whole.rfind('/') + 1);
+  return name.size() == kPrefix.size() + kDigits && name.starts_with(kPrefix) &&
+         name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
 }
 
 Result<bool> filesystem_is_read_only(BorrowedFd fd) {

@@ -22,6 +22,10 @@ Result<std::uint64_t> filesystem_magic(BorrowedFd fd);
 /// A filesystem that keeps data back until close(2), which tells what went wrong, and asks for news
 /// at open(2): those of other machines, and all of FUSE, which may lead there.
 Result<bool> is_close_to_open(BorrowedFd fd);
+/// Whether `fd` leads to a name that the kernel's NFS client gave to a file which somebody on this
+/// machine deleted while `fd` held it (".nfs" and 24 digits). The file has that name, and its link
+/// count, until the last descriptor is closed. Asks nobody but this kernel.
+bool is_set_aside(BorrowedFd fd);
 Result<bool> filesystem_is_read_only(BorrowedFd fd);
 
 }  // namespace plyfs::sys

@@ -261,6 +261,11 @@ Result<VolumeEntry> VolumeTree::enter(VolumeNode& root) {
   return VolumeEntry{nodes_.ref(root), stat};
 }
 
+/// Only NFS does that. Who looks at the very name that NFS gave sees a file like any other.
+bool VolumeTree::is_set_aside(const VolumeNode& node, sys::BorrowedFd object) const {
+  return is_close_to_open(node) && sys::is_set_aside(object);
+}
+
 std::vector<GoneName> VolumeTree::find_gone() {
   std::vector<GoneName> gone;
   for (const void* const owner : fds_.owners()) {
@@ -268,7 +273,7 @@ std::vector<GoneName> VolumeTree::find_gone() {
     const sys::FdPin object = node ? open_already(*node) : nullptr;
     const auto stat =
         object ? sys::stat_object({object->borrow(), ""}) : Result<FileStat>{Errno{ENOENT}};
-    if (!stat || stat->nlink != 0) {
+    if (!stat || (stat->nlink != 0 && !is_set_aside(*node, object->borrow()))) {
       continue;
     }
     Whereabouts place = nodes_.whereabouts(*node);

@@ -173,6 +173,7 @@ class VolumeTree {
   // objects
   Result<sys::FdPin> handle(VolumeNode& node);
   sys::FdPin open_already(VolumeNode& node);
+  [[nodiscard]] bool is_set_aside(const VolumeNode& node, sys::BorrowedFd object) const;
   Result<sys::FdPin> reopen(VolumeNode& node);
   static std::uint64_t stamp_of(sys::BorrowedFd object, const FileStat& stat);
   FileStat view(const FileStat& disk);

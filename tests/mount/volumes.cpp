@@ -3,6 +3,9 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
+#include <stdexcept>
+
 #include "workspace.h"
 
 namespace plyfs::tests {
@@ -13,6 +16,19 @@ System with_mode(const std::string& mode) {
   system.name += "-" + mode;
   system.options = "volume_mode=" + mode;
   return system;
+}
+
+/// A new directory in $PLYFS_TEST_VOLUMES, else in the workspace.
+std::string fresh_source() {
+  const char* const parent = std::getenv("PLYFS_TEST_VOLUMES");
+  if (parent == nullptr) {
+    return fresh_directory();
+  }
+  std::string path = std::string{parent} + "/volume-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr || ::chmod(path.c_str(), 0755) != 0) {
+    throw std::runtime_error("PLYFS_TEST_VOLUMES: " + outcome(-1));
+  }
+  return path;
 }
 
 }  // namespace
@@ -30,7 +46,7 @@ Systems volume_modes() {
   return systems;
 }
 
-HostDirectory::HostDirectory(const Items& items) : root_(fresh_directory()) {
+HostDirectory::HostDirectory(const Items& items) : root_(fresh_source()) {
   make_tree(root_, items, overlay_prefix());
 }
 

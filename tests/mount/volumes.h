@@ -13,7 +13,8 @@ Systems volume_modes();
 /// Only those where our daemon answers.
 Systems served_volumes();
 
-/// A directory on the host that goes away with this object.
+/// A directory on the host that goes away with this object. It lies in the workspace, or in the
+/// directory $PLYFS_TEST_VOLUMES: on NFS, say.
 class HostDirectory {
  public:
   explicit HostDirectory(const Items& items = {});
