@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -80,9 +81,26 @@ Environment make_directory(TestFilesystem& filesystem) {
   return {true, ""};
 }
 
+bool is_image(const TestFilesystem& filesystem) {
+  return filesystem.kind != "" && filesystem.kind != "tmpfs" && filesystem.kind != "none";
+}
+
 Environment make_filesystem(const TestFilesystem& filesystem) {
-  if (filesystem.kind == "tmpfs") return {true, ""};
+  if (!is_image(filesystem)) return {true, ""};
   return mount_image(filesystem.kind, filesystem.directory);
+}
+
+/// In the namespaces of the mode.
+Environment choose_filesystem(TestFilesystem& filesystem) {
+  if (filesystem.kind != "") return {true, ""};
+  const char* const directory = filesystem.directory.c_str();
+  if (::mount("difftest", directory, "tmpfs", 0, "size=1m,mode=0755") != 0) {
+    return not_ready("tmpfs");
+  }
+  const bool takes_xattrs = ::setxattr(directory, "user.probe", "1", 1, 0) == 0;
+  ::umount2(directory, 0);
+  filesystem.kind = takes_xattrs ? "tmpfs" : "none";
+  return {true, ""};
 }
 
 uid_t ordinary_user() {
@@ -187,14 +205,17 @@ Environment enter_as_user(TestFilesystem& filesystem) {
     wait_and_exit(child, filesystem);
   }
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (filesystem.kind != "tmpfs") {
+  if (is_image(filesystem)) {
     if (!was_root) return {false, "a loop device needs root"};
     if (Environment inner = private_mounts(); !inner.ready) return inner;
     if (Environment made = make_filesystem(filesystem); !made.ready) return made;
-    if (::chown(filesystem.directory.c_str(), user, user) != 0) return not_ready("chown");
   }
-  if (was_root && !become_user(user)) return not_ready("becoming an ordinary user");
-  return enter_user_namespace(up[1], down[0]);
+  if (was_root) {
+    if (::chown(filesystem.directory.c_str(), user, user) != 0) return not_ready("chown");
+    if (!become_user(user)) return not_ready("becoming an ordinary user");
+  }
+  if (Environment inner = enter_user_namespace(up[1], down[0]); !inner.ready) return inner;
+  return choose_filesystem(filesystem);
 }
 
 }  // namespace
@@ -204,12 +225,13 @@ Environment enter_environment(Mode mode, TestFilesystem& filesystem) {
   if (::geteuid() != 0) return {false, "this mode needs root"};
   if (Environment own = private_mounts(); !own.ready) return own;
   if (Environment made = make_directory(filesystem); !made.ready) return made;
-  return make_filesystem(filesystem);
+  if (Environment made = make_filesystem(filesystem); !made.ready) return made;
+  return choose_filesystem(filesystem);
 }
 
 void leave_environment(const TestFilesystem& filesystem) {
   if (filesystem.directory.empty()) return;
-  if (filesystem.kind != "tmpfs") ::umount2(filesystem.directory.c_str(), MNT_DETACH);
+  if (is_image(filesystem)) ::umount2(filesystem.directory.c_str(), MNT_DETACH);
   ::rmdir(filesystem.directory.c_str());
 }
 

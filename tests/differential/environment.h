@@ -10,8 +10,10 @@ namespace plyfs::difftest {
 
 /// The file systems that a run can be made on.
 struct TestFilesystem {
-  std::string kind = "tmpfs";  ///< tmpfs, ext4, xfs, btrfs
-  std::string directory;       ///< where it is, or where each worker mounts its own tmpfs
+  /// tmpfs, ext4, xfs, btrfs; none: what $TMPDIR lies on. When empty it becomes tmpfs, or none
+  /// where tmpfs has no user.* xattrs (before Linux 6.6).
+  std::string kind;
+  std::string directory;  ///< where it is, or where each worker mounts its own tmpfs
 };
 
 struct Environment {

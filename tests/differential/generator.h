@@ -14,6 +14,7 @@ struct Limits {
   LayerLimits layers;
   bool ordinary_actor = true;  ///< operations by an ordinary user too
   bool drop_caches = false;
+  bool tmpfile = true;   ///< O_TMPFILE
   bool prelude = false;  ///< the topmost lower layer is one that the kernel wrote as an upper
 };
 

@@ -189,10 +189,10 @@ class LayerMaker {
     if (limits_.trusted_xattrs && entry.kind == EntryKind::kFile && random_.chance(5)) {
       entry.xattrs.emplace_back("security.capability", capability_value());
     }
-    if (random_.chance(8)) {
+    if (limits_.acls && random_.chance(8)) {
       entry.xattrs.emplace_back("system.posix_acl_access", acl_value(random_, limits_));
     }
-    if (entry.kind == EntryKind::kDirectory && random_.chance(8)) {
+    if (limits_.acls && entry.kind == EntryKind::kDirectory && random_.chance(8)) {
       entry.xattrs.emplace_back("system.posix_acl_default", acl_value(random_, limits_));
     }
   }

@@ -49,6 +49,7 @@ struct LayerLimits {
   bool devices = true;          ///< mknod of devices is allowed
   bool hard_links = true;       ///< hard links inside one layer
   bool xattr_whiteouts = true;  ///< the kernel reads them (Linux 6.8)
+  bool acls = true;             ///< POSIX ACLs
 };
 
 /// The layers of a seed, lowest first; parents before children.

@@ -26,7 +26,7 @@ struct Arguments {
   std::string plyfs;
   std::string plyfs_options;
   std::string mode = "root";
-  std::string filesystem = "tmpfs";
+  std::string filesystem;
   std::string seeds = "1-20";
   std::string only_operations;
   std::string only_prelude;
@@ -169,7 +169,7 @@ int finish(const Tally& tally) {
   return tally.failed == 0 ? 0 : 1;
 }
 
-int run_all(const Arguments& arguments) {
+int run_all(Arguments arguments) {
   const std::optional<Mode> mode = mode_named(arguments.mode);
   const std::vector<std::size_t> seeds = indexes_from(arguments.seeds);
   if (!mode || seeds.empty()) {
@@ -188,6 +188,11 @@ int run_all(const Arguments& arguments) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, on_signal);
+  if (filesystem.kind != arguments.filesystem) {
+    arguments.filesystem = filesystem.kind;
+    if (filesystem.kind == "none")
+      std::printf("tmpfs has no user.* xattrs here: layers in $TMPDIR\n");
+  }
   Runner runner{arguments, *mode, filesystem.directory};
   for (const std::size_t seed : seeds) {
     if (interrupted || tally.failed >= arguments.most_failures) {
@@ -237,7 +242,8 @@ int main(int argc, char** argv) {
   app.add_option("--plyfs", arguments.plyfs, "the plyfs binary");
   app.add_option("--plyfs-options", arguments.plyfs_options, "more -o words for plyfs");
   app.add_option("--mode", arguments.mode, "root, root-plain, root-metacopy or user");
-  app.add_option("--fs", arguments.filesystem, "tmpfs, ext4, xfs or btrfs");
+  app.add_option("--fs", arguments.filesystem,
+                 "tmpfs, ext4, xfs, btrfs, or none (where $TMPDIR is)");
   app.add_option("--seeds,--seed", arguments.seeds, "N, A-B, or a list of these");
   app.add_option("--ops", arguments.operations, "operations in a sequence");
   app.add_option("--only-ops", arguments.only_operations, "run these operations only");

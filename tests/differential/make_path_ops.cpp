@@ -75,7 +75,7 @@ Operation make_open(Choices& choices) {
   Operation op = on_path(OpKind::kOpen, "");
   op.slot = static_cast<int>(choices.random.below(kSlots));
   op.mode = choices.mode();
-  if (choices.random.chance(5)) {
+  if (choices.random.chance(5) && choices.limits.tmpfile) {
     op.path = choices.twisted(choices.directory_path());
     op.flags = O_TMPFILE | (choices.random.chance(60) ? O_RDWR : O_WRONLY);
     if (choices.random.chance(20)) op.flags |= O_EXCL;

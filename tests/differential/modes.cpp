@@ -1,9 +1,8 @@
 #include "modes.h"
 
-#include <sys/utsname.h>
-
-#include <cstdio>
 #include <fstream>
+
+#include "kernel_version.h"
 
 namespace plyfs::difftest {
 namespace {
@@ -57,12 +56,9 @@ Abilities probe_abilities() {
   Abilities abilities;
   abilities.many_ids =
       mapped_ids("/proc/self/uid_map") > 2000 && mapped_ids("/proc/self/gid_map") > 2000;
-  utsname system{};
-  int major = 0;
-  int minor = 0;
-  const bool known =
-      ::uname(&system) == 0 && std::sscanf(system.release, "%d.%d", &major, &minor) == 2;
-  abilities.xattr_whiteouts = known && (major > 6 || (major == 6 && minor >= 8));
+  abilities.xattr_whiteouts = tests::overlayfs_reads_xattr_whiteouts();
+  abilities.tmpfile = tests::overlayfs_has_tmpfile();
+  abilities.users_acls = tests::overlayfs_copies_users_acls();
   return abilities;
 }
 
@@ -72,6 +68,8 @@ Limits limits_of(Mode mode, const Abilities& abilities) {
   limits.layers.devices = mode != Mode::kUser;
   limits.layers.owners = abilities.many_ids;
   limits.layers.xattr_whiteouts = abilities.xattr_whiteouts;
+  limits.layers.acls = mode != Mode::kUser || abilities.users_acls;
+  limits.tmpfile = abilities.tmpfile;
   // Without an index, overlayfs breaks a lower hard link at copy-up; what is right then is
   // nobody's promise.
   limits.layers.hard_links = mode == Mode::kRoot || mode == Mode::kRootMetacopy;

@@ -22,8 +22,11 @@ std::optional<Mode> mode_named(const std::string& name);
 
 /// What the machine and this process's namespaces allow.
 struct Abilities {
-  bool many_ids = true;         ///< more than one uid and gid exists here
-  bool xattr_whiteouts = true;  ///< the kernel reads them
+  bool many_ids = true;  ///< more than one uid and gid exists here
+  // Of the kernel's overlayfs:
+  bool xattr_whiteouts = true;  ///< reads them
+  bool tmpfile = true;          ///< knows O_TMPFILE
+  bool users_acls = true;       ///< copies ACLs up in a user namespace
 };
 
 /// Asks the running system.

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "catch.h"
@@ -282,6 +283,17 @@ bool exists(const std::string& path) {
 
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+void let_clock_tick() {
+  const auto coarse = [] {
+    timespec now{};
+    (void)::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return nanoseconds(now);
+  };
+  const std::int64_t before = coarse();
+  while (coarse() == before) {
+  }
 }
 
 std::int64_t mtime_ns(const std::string& path) { return nanoseconds(status(path).st_mtim); }

@@ -89,6 +89,9 @@ bool exists(const std::string& path);
 /// nanoseconds since the epoch
 std::int64_t nanoseconds(const timespec& time);
 std::int64_t mtime_ns(const std::string& path);
+/// Returns when what changes next gets later times than what changed before: before Linux 6.13
+/// those of files move with the kernel's tick only.
+void let_clock_tick();
 
 /// Writes `size` bytes whose content depends on their position and `seed`.
 std::string pattern(std::size_t size, unsigned seed = 0);

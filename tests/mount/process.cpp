@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -245,16 +244,6 @@ std::vector<pid_t> children() {
 bool is_root() {
   static const bool kRoot = ::geteuid() == 0;
   return kRoot;
-}
-
-bool kernel_is_at_least(int major, int minor) {
-  utsname system{};
-  int has_major = 0;
-  int has_minor = 0;
-  if (::uname(&system) != 0 || std::sscanf(system.release, "%d.%d", &has_major, &has_minor) != 2) {
-    throw std::runtime_error("which kernel is this?");
-  }
-  return std::pair{has_major, has_minor} >= std::pair{major, minor};
 }
 
 void drop_caches() {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernel_version.h"
+
 namespace plyfs::tests {
 
 using Arguments = std::vector<std::string>;
@@ -54,8 +56,6 @@ void adopt_orphans();
 
 /// Whether this run is root's; the same answer in as_user().
 bool is_root();
-
-bool kernel_is_at_least(int major, int minor);
 
 /// Processes whose parent is this one, daemons that were orphaned among them.
 std::vector<pid_t> children();

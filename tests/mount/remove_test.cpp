@@ -147,7 +147,8 @@ TEST_CASE("a directory with only a lower whiteout in it can be removed", "[remov
                       .lower({file("d/x"), file("e/x")})
                       .upper();
     stack.mount(system);
-    CHECK(picture(stack()) == Picture{"d/", "e/", "o/"});
+    CHECK(picture(stack()) == (reads_xattr_whiteouts(system) ? Picture{"d/", "e/", "o/"}
+                                                             : Picture{"d/", "e/", "e/x=", "o/"}));
     CHECK(call::rmdir(stack("d")) == "ok");
     CHECK(call::mkdir(stack("d")) == "ok");
     if (!system.is_kernel()) {  // which lists e as empty and then finds it not empty
@@ -307,6 +308,9 @@ TEST_CASE("O_TMPFILE is a file without a name until it is linked", "[remove][tmp
     File handle(stack("d"), O_TMPFILE | O_RDWR, 0640);
     if (system.is_plyfs() && handle.opened() == "ENOTSUP") {
       return skip("needs a libfuse that knows FUSE_TMPFILE");
+    }
+    if (system.is_kernel() && handle.opened() == "EOPNOTSUPP") {
+      return skip("kernel: needs an overlayfs with O_TMPFILE");
     }
     REQUIRE(handle.opened() == "ok");
     CHECK(handle.stat().st_nlink == 0);

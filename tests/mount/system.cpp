@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "call.h"
+#include "kernel_version.h"
 #include "tree.h"
 #include "user_namespace.h"
 #include "workspace.h"
@@ -116,6 +117,10 @@ std::string missing(const System& system) {
       return missing_plyfs();
   }
   return {};
+}
+
+bool reads_xattr_whiteouts(const System& system) {
+  return !system.is_kernel() || overlayfs_reads_xattr_whiteouts();
 }
 
 std::string plyfs_program() {

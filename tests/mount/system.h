@@ -64,11 +64,15 @@ void on(const Systems& systems, const Body& body) {
   }
 }
 
+/// Whether `system` honours an empty file that is marked as a whiteout in a lower layer.
+bool reads_xattr_whiteouts(const System& system);
+
 /// The plyfs program: $PLYFS_BIN, else the one of this build directory.
 std::string plyfs_program();
 
-/// A directory that holds all stacks of this process and goes away with it. On tmpfs; with
-/// PLYFS_TEST_FS=ext4|xfs|btrfs (root) on a loop image of that filesystem. As root it is a mount
+/// A directory that holds all stacks of this process and goes away with it. On tmpfs if that has
+/// user.* xattrs, else (root) on ext4; with PLYFS_TEST_FS=ext4|xfs|btrfs (root) on a loop image of
+/// that filesystem. As root it is a mount
 /// of its own in a private mount namespace, so no mount outlives the process.
 const std::string& workspace();
 std::string workspace_filesystem();  ///< "tmpfs", "ext4", ...

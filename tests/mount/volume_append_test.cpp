@@ -158,6 +158,9 @@ TEST_CASE("a file that is open for appending is read, mapped and cut like others
     CHECK(log.pread(4999, 10) == "xend");
     CHECK(log.stat().st_size == 5003);
     void* const map = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, log.fd(), 0);
+    if (map == MAP_FAILED && errno == ENODEV && !kernel_is_at_least(6, 6)) {
+      return skip("needs Linux 6.6: files past the page cache that may be mapped");
+    }
     REQUIRE(map != MAP_FAILED);
     CHECK(static_cast<char*>(map)[5000] == 'e');
     static_cast<char*>(map)[0] = 'm';

@@ -78,7 +78,7 @@ class Workspace {
  private:
   Workspace() : owner_(::getpid()) {
     const char* wanted = std::getenv("PLYFS_TEST_FS");
-    filesystem_ = wanted != nullptr ? wanted : "tmpfs";
+    filesystem_ = wanted != nullptr ? wanted : "";
     if (is_root()) {
       make_as_root();
     } else {
@@ -91,12 +91,17 @@ class Workspace {
       must(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr)), "mount private");
     }
     path_ = make_directory_in("/tmp");
-    if (filesystem_ == "tmpfs") {
-      must(outcome(::mount("plyfs-tests", path_.c_str(), "tmpfs", 0, "mode=0755")), path_);
-    } else {
-      mount_image();
-    }
     mounted_ = true;
+    if (filesystem_.empty() || filesystem_ == "tmpfs") {
+      must(outcome(::mount("plyfs-tests", path_.c_str(), "tmpfs", 0, "mode=0755")), path_);
+      if (!filesystem_.empty() || takes_user_xattrs(path_)) {
+        filesystem_ = "tmpfs";
+        return;
+      }
+      must(outcome(::umount2(path_.c_str(), 0)), path_);
+      filesystem_ = "ext4";  // before Linux 6.6
+    }
+    mount_image();
   }
 
   void mount_image() {
