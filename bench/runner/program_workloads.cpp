@@ -166,6 +166,7 @@ std::vector<Workload> all_workloads(double scale) {
   add_program_workloads(all, scale);
   add_tree_workloads(all, scale);
   add_change_workloads(all, scale);
+  add_name_workloads(all, scale);
   return all;
 }
 

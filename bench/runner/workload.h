@@ -33,6 +33,7 @@ std::vector<Workload> all_workloads(double scale);
 void add_io_workloads(std::vector<Workload>& all, double scale);
 void add_tree_workloads(std::vector<Workload>& all, double scale);
 void add_change_workloads(std::vector<Workload>& all, double scale);
+void add_name_workloads(std::vector<Workload>& all, double scale);
 void add_program_workloads(std::vector<Workload>& all, double scale);
 
 /// A count or size, scaled, and never below `floor`.
