@@ -17,6 +17,7 @@
 #include "fuse/raw_request.h"
 #include "fuse/reply.h"
 #include "fuse/serve.h"
+#include "fuse/spliced_read.h"
 #include "plyfs/volume_names.h"
 
 namespace plyfs::fuse {
@@ -264,6 +265,12 @@ void on_opendir(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* /*file*/)
 void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
              fuse_file_info* /*file*/) {
   serve(request, "read", id, nullptr, [&]() -> Status {
+    if (is_volume(id) && size >= kLeastSpliced) {
+      const sys::FdPin file = TRY(volumes(request).pages_of(volume_node_of(id)));
+      if (file && reply_spliced(request, file->borrow(), size, offset)) {
+        return {};
+      }
+    }
     char* const buffer = reply_buffer(size);
     const std::size_t got = TRY(on_node(
         request, id, [&](auto& fs, auto& node) { return fs.read(node, buffer, size, offset); }));

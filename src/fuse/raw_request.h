@@ -16,6 +16,7 @@ inline constexpr std::uint64_t kPassthrough = 1ULL << 37;
 
 struct RawRequest {
   std::uint32_t opcode = 0;
+  std::uint64_t unique = 0;         ///< by which the reply names the request
   std::uint64_t offered_flags = 0;  ///< FUSE_INIT: what the kernel can do
   bool use_rings = false;           ///< FUSE_INIT: io_uring is to be accepted
   bool use_passthrough = false;     ///< FUSE_INIT: passthrough is to be accepted

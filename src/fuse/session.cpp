@@ -143,6 +143,7 @@ void inspect(char* message, std::size_t size) {
   fuse_in_header header{};
   std::memcpy(&header, message, std::min(size, sizeof header));
   raw.opcode = header.opcode;
+  raw.unique = header.unique;
   switch (header.opcode) {
     case FUSE_INIT:
       raw.offered_flags = body_of<fuse_init_in>(message, size).flags;

@@ -75,6 +75,13 @@ Result<std::size_t> VolumeTree::read(VolumeNode& node, void* buffer, std::size_t
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
 
+Result<sys::FdPin> VolumeTree::pages_of(VolumeNode& node) {
+  if (sealed_ || node.made_up() != nullptr || is_close_to_open(node)) {
+    return sys::FdPin{};  // other machines' filesystems have their own ways with pages
+  }
+  return reader(node);
+}
+
 /// Asked before the write: the write of a daemon without privileges takes the bits by itself.
 Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
                                                         sys::ObjectRef object,

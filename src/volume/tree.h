@@ -128,6 +128,8 @@ class VolumeTree {
   Status writable(const VolumeNode& node) const;
   Result<std::size_t> read(VolumeNode& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
+  /// The file to read from for who can do without a buffer; null where read() must be called.
+  Result<sys::FdPin> pages_of(VolumeNode& node);
   Result<std::size_t> write(const RequestContext& context, VolumeNode& node, const void* buffer,
                             const WriteRequest& request);
   Status fallocate(const RequestContext& context, VolumeNode& node, int mode,

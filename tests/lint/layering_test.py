@@ -85,7 +85,9 @@ SINGLE_HEADERS = {
         "sys/fuse_device.h",
         "sys/backing_device.h",
         "sys/fuse_ring.h",
+        "sys/object_stat.h",  # how far a spliced READ goes
         "sys/open.h",
+        "sys/page_pipe.h",
         "sys/scheduling.h",
         "sys/unique_fd.h",
     },
