@@ -58,9 +58,8 @@ void change_names(const Worker& worker) {
     return worker.path("new/") + kind + std::to_string(i);
   };
   std::array<char, kBytes> target{};
-  each(worker, "mkdir", files, [&](std::uint32_t i) {
-    checked(::mkdir(made("d", i).c_str(), 0755), "mkdir");
-  });
+  each(worker, "mkdir", files,
+       [&](std::uint32_t i) { checked(::mkdir(made("d", i).c_str(), 0755), "mkdir"); });
   each(worker, "rmdir", files,
        [&](std::uint32_t i) { checked(::rmdir(made("d", i).c_str()), "rmdir"); });
   each(worker, "symlink", files,
@@ -87,8 +86,8 @@ void add_name_workloads(std::vector<Workload>& all, double scale) {
   names.rows = {{.id = "stat", .title = "stat of a file, again"},
                 {.id = "open-read", .title = "Open, read 4 KiB, close"},
                 {.id = "list",
-                 .title = "Listing of a directory of " +
-                          with_commas(fixture.files / kDirectories) + " names, again"},
+                 .title = "Listing of a directory of " + with_commas(fixture.files / kDirectories) +
+                          " names, again"},
                 {.id = "mkdir", .title = "mkdir"},
                 {.id = "rmdir", .title = "rmdir of it"},
                 {.id = "symlink", .title = "symlink"},
