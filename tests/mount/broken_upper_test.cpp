@@ -24,7 +24,7 @@ void plan(const Stack& stack, const std::string& operation, int error) {
 }
 
 Stack mounted(const System& system) {
-  Stack stack = layers_of_verbs().on_filesystems("tmpfs", "failing");
+  Stack stack = layers_of_verbs().on_filesystems(MountedFilesystem::quick_kind(), "failing");
   stack.mount(system);
   return stack;
 }

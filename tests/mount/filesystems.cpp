@@ -11,6 +11,7 @@
 #include "call.h"
 #include "process.h"
 #include "system.h"
+#include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
@@ -34,6 +35,18 @@ bool is_on_disk(const std::string& kind) {
 
 /// The name under which mkfs knows it.
 std::string type_of(const std::string& kind) { return kind.substr(0, kind.find('-')); }
+
+bool tmpfs_has_user_xattrs() {
+  static const bool kHas = [] {
+    const std::string directory = fresh_directory();
+    must(outcome(::mount("plyfs-layer", directory.c_str(), "tmpfs", 0, "size=1m")), "tmpfs");
+    const bool has = call::setxattr(directory, "user.probe", "1") == "ok";
+    must(outcome(::umount2(directory.c_str(), 0)), "tmpfs");
+    (void)call::rmdir(directory);
+    return has;
+  }();
+  return kHas;
+}
 
 void mount_image(const std::string& kind, const std::string& directory,
                  const std::string& scratch) {
@@ -96,9 +109,14 @@ std::string failing_fs() {
   return self.substr(0, self.rfind('/') + 1) + "plyfs-failing-fs";
 }
 
+std::string MountedFilesystem::quick_kind() { return missing("tmpfs").empty() ? "tmpfs" : "ext4"; }
+
 std::string MountedFilesystem::missing(const std::string& kind) {
   if (!is_root()) {
     return "needs root: mounting filesystems";
+  }
+  if (kind == "tmpfs" && !tmpfs_has_user_xattrs()) {
+    return "needs a tmpfs with user.* xattrs (Linux 6.6)";
   }
   const std::string program = is_on_disk(kind) ? "mkfs." + type_of(kind) : kind;
   const bool needs_program = is_on_disk(kind) || kind == "bindfs" || kind == "fuse-overlayfs";

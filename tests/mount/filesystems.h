@@ -16,6 +16,8 @@ class MountedFilesystem {
  public:
   /// Why `kind` cannot be had on this machine; empty when it can.
   static std::string missing(const std::string& kind);
+  /// tmpfs, or where that has no user.* xattrs ext4.
+  static std::string quick_kind();
 
   /// Mounts over `directory`. What it needs goes to `scratch`, which must not exist and is removed
   /// by its owner. Throws when that fails.

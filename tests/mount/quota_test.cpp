@@ -46,7 +46,8 @@ class Quota {
 /// Tries the verb with ever more room until it succeeds; a try that fails leaves the tree as it
 /// was. Returns what the first one answered.
 std::string press(const System& system, const Verb& verb, const Trees& trees) {
-  Stack stack = layers_of_verbs().on_filesystems("tmpfs", "btrfs-subvolume");
+  Stack stack =
+      layers_of_verbs().on_filesystems(MountedFilesystem::quick_kind(), "btrfs-subvolume");
   stack.mount(system);
   const Quota quota(whole_btrfs(stack.upper_scratch()));
   std::string first;
