@@ -221,8 +221,15 @@ tell_of_the_merged_tree() {
 }
 
 tell_of_the_mountpoint_inside_a_layer() {
-  local lower
+  local lower mounted
+  # Where another filesystem is mounted, as /tmp often is, the layer has ended before.
+  mounted=$(stat -c %m "$room")
   for lower in "${lowers[@]}"; do
+    if [[ $mounted == "${lower%/}"/?* ]]; then
+      holds "another filesystem is mounted at $mounted, and the layer $lower ends there" \
+        is_empty_directory "$merged/${mounted#"${lower%/}/"}"
+      return
+    fi
     if [[ $merged == "${lower%/}"/* ]]; then
       holds "the mountpoint lies inside the layer $lower, and ends there: no recursion" \
         is_empty_directory "$merged/${merged#"${lower%/}/"}"
