@@ -11,6 +11,7 @@
 #include "layer/probe.h"
 #include "plyfs/result.h"
 #include "sys/fd_cache.h"
+#include "sys/open.h"
 
 namespace plyfs::merge {
 
@@ -104,8 +105,10 @@ class DirectoryAccess {
   DirectoryAccess& operator=(const DirectoryAccess&) = delete;
   virtual ~DirectoryAccess() = default;
   [[nodiscard]] virtual DirectoryParts& parts() = 0;
-  /// O_PATH handle of part `index`.
+  /// Handle of part `index`, to reach what is in it: O_PATH or more.
   virtual Result<sys::FdPin> open_part(std::size_t index) = 0;
+  /// Part `index` at its beginning, to be read by the caller alone. `quiet` is its layer's.
+  virtual Result<sys::FdPin> open_to_list(std::size_t index, sys::QuietReads* quiet);
   /// Path of this directory in part `index`'s layer, from the layer's root ("" for the root).
   [[nodiscard]] virtual std::string part_path(std::size_t index) = 0;
 };

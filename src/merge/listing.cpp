@@ -23,6 +23,12 @@ std::size_t Listing::position_after(std::uint64_t offset) const {
   return static_cast<std::size_t>(found - entries_.begin());
 }
 
+Result<sys::FdPin> DirectoryAccess::open_to_list(std::size_t index, sys::QuietReads* quiet) {
+  const sys::FdPin handle = TRY(open_part(index));
+  return std::make_shared<const sys::UniqueFd>(
+      TRY(sys::open_listing_quietly({handle->borrow(), ""}, quiet)));
+}
+
 /// Collects raw entries of all parts, then sorts and lets the topmost of each name win.
 class ListingBuilder {
  public:
@@ -35,10 +41,8 @@ class ListingBuilder {
     if (part_->boundary == Boundary::kEmpty) {
       return {};
     }
-    const sys::FdPin dir = TRY(directory_.open_part(index));
-    const sys::UniqueFd opened =
-        TRY(sys::open_listing_quietly({dir->borrow(), ""}, stack_[part_->layer].quiet.get()));
-    dir_ = opened.borrow();
+    const sys::FdPin opened = TRY(directory_.open_to_list(index, stack_[part_->layer].quiet.get()));
+    dir_ = opened->borrow();
     bool saw_aufs = false;
     Status failure;
     TRY(sys::read_directory(dir_, [&](const sys::RawEntry& raw) {

@@ -22,6 +22,56 @@ Result<sys::FdPin> DirectoryHandles::open(Node& directory, const merge::Director
   return cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
 }
 
+Result<DirectoryHandles::Way> DirectoryHandles::way_by_name(Node& directory,
+                                                            const merge::DirectoryPart& part) {
+  if (part.path || part.boundary == merge::Boundary::kCovered || &directory == &table_.root()) {
+    return Way{};
+  }
+  const NodeNames names = table_.names_of(directory);
+  const merge::DirectoryPart* const above =
+      names.parent == nullptr ? nullptr : part_in(*names.parent, part.layer);
+  if (above == nullptr) {
+    return Way{};
+  }
+  return Way{TRY(open(*names.parent, *above)), names.dentry->name};
+}
+
+Result<DirectoryHandles::Way> DirectoryHandles::way_to(Node& directory,
+                                                       const merge::DirectoryPart& part) {
+  if (sys::FdPin cached = cache_.find({&directory, part.layer})) {
+    return Way{std::move(cached)};
+  }
+  Way way = TRY(way_by_name(directory, part));
+  return way.directory ? std::move(way) : Way{TRY(open(directory, part))};
+}
+
+Result<sys::FdPin> DirectoryHandles::list_by_name(Node& directory, const merge::DirectoryPart& part,
+                                                  sys::QuietReads* quiet) {
+  const sys::FdKey key{&directory, part.layer};
+  if (cache_.find(key)) {
+    return sys::FdPin{};
+  }
+  const Way way = TRY(way_by_name(directory, part));
+  if (!way.directory) {
+    return sys::FdPin{};
+  }
+  sys::UniqueFd opened = TRY(sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet));
+  const int mine = opened.borrow().get();
+  sys::FdPin kept = cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
+  return kept->borrow().get() == mine ? std::move(kept) : sys::FdPin{};  // somebody was faster
+}
+
+Result<sys::FdPin> DirectoryHandles::open_to_list(Node& directory, const merge::DirectoryPart& part,
+                                                  sys::QuietReads* quiet) {
+  if (sys::FdPin opened = list_by_name(directory, part, quiet).value_or(nullptr)) {
+    return opened;
+  }
+  // Also what failed: one place tells the error.
+  const sys::FdPin handle = TRY(open(directory, part));
+  return std::make_shared<const sys::UniqueFd>(
+      TRY(sys::open_listing_quietly({handle->borrow(), ""}, quiet)));
+}
+
 Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
                                                       const merge::DirectoryPart& part) {
   const layer::Layer& layer = stack_[part.layer];

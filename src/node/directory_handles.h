@@ -12,8 +12,19 @@ class DirectoryHandles {
   DirectoryHandles(const layer::LayerStack& stack, NodeTable& table, std::size_t capacity)
       : stack_(stack), table_(table), cache_(capacity) {}
 
-  /// O_PATH handle of `directory` in `layer`. `part` is its part there. ENOENT when removed.
+  /// Handle of `directory` in the layer of `part`, which is its part there. ENOENT when removed.
   Result<sys::FdPin> open(Node& directory, const merge::DirectoryPart& part);
+  /// As an object whose attributes are wanted: its handle where there is one, else by its name in
+  /// its parent's. `name` lives as long as the tree lock is held.
+  struct Way {
+    sys::FdPin directory;
+    const char* name = "";
+  };
+  Result<Way> way_to(Node& directory, const merge::DirectoryPart& part);
+  /// To be read by the caller alone, from the beginning. Where there is no handle yet this becomes
+  /// it: who has listed a directory will ask about what is in it.
+  Result<sys::FdPin> open_to_list(Node& directory, const merge::DirectoryPart& part,
+                                  sys::QuietReads* quiet);
   /// Path of the directory in that layer, from the layer's root.
   std::string path(Node& directory, const merge::DirectoryPart& part);
   /// Drops every cached handle of the node.
@@ -23,6 +34,10 @@ class DirectoryHandles {
 
  private:
   Result<sys::UniqueFd> open_uncached(Node& directory, const merge::DirectoryPart& part);
+  /// Null where it has a handle, or is not under its name in the same layer's part of its parent.
+  Result<Way> way_by_name(Node& directory, const merge::DirectoryPart& part);
+  Result<sys::FdPin> list_by_name(Node& directory, const merge::DirectoryPart& part,
+                                  sys::QuietReads* quiet);
   Result<sys::UniqueFd> open_path(layer::LayerIndex layer, const std::string& path);
 
   const layer::LayerStack& stack_;
@@ -40,6 +55,9 @@ class NodeDirectory final : public merge::DirectoryAccess {
   [[nodiscard]] merge::DirectoryParts& parts() override { return node_.directory().parts; }
   Result<sys::FdPin> open_part(std::size_t index) override {
     return handles_.open(node_, parts()[index]);
+  }
+  Result<sys::FdPin> open_to_list(std::size_t index, sys::QuietReads* quiet) override {
+    return handles_.open_to_list(node_, parts()[index], quiet);
   }
   [[nodiscard]] std::string part_path(std::size_t index) override {
     return handles_.path(node_, parts()[index]);

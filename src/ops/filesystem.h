@@ -43,7 +43,7 @@ struct Foundation {
   bool metacopy = false;                        ///< metadata changes copy no data
   bool index = false;                           ///< lower hard links stay linked
   bool xattrs = true;
-  bool stamp_new_files = false;  ///< D-057
+  bool stamp_new_files = false;  ///< D-058
   IdMap uids{{}, std::nullopt};
   IdMap gids{{}, std::nullopt};
   std::size_t max_fds = 4096;

@@ -94,8 +94,9 @@ Result<sys::ObjectRef> FileSystem::Located::find_directory(Node& node) {
     }
     return sys::ObjectRef{pin_->borrow(), ""};
   }
-  pin_ = TRY(fs_.handles_.open(node, node.directory().parts.front()));
-  return sys::ObjectRef{pin_->borrow(), ""};
+  const auto way = TRY(fs_.handles_.way_to(node, node.directory().parts.front()));
+  pin_ = way.directory;
+  return sys::ObjectRef{pin_->borrow(), way.name};
 }
 
 Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {

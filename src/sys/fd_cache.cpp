@@ -45,8 +45,10 @@ FdPin FdCache::insert(const FdKey& key, FdPin pin, IfPresent if_present) {
   if (shard.entries.size() >= capacity_per_shard_) {
     before = evict(shard);
   }
-  shard.order.push_back(key);
-  shard.entries.emplace(key, Entry{pin, std::prev(shard.order.end()), false});
+  Order place{nullptr};  // both allocate: before anything has changed
+  auto& added = *shard.entries.emplace(key, Entry{pin, place.begin(), false}).first;
+  place.front() = &added;
+  shard.order.splice(shard.order.end(), place);
   return pin;
 }
 
@@ -76,8 +78,8 @@ std::vector<const void*> FdCache::owners() {
   std::vector<const void*> found;
   for (Shard& shard : shards_) {
     MutexLock lock{shard.mu};
-    for (const FdKey& key : shard.order) {
-      found.push_back(key.owner);
+    for (const auto* entry : shard.order) {
+      found.push_back(entry->first.owner);
     }
   }
   return found;
@@ -97,15 +99,15 @@ FdCache::Statistics FdCache::statistics() {
 
 FdPin FdCache::evict(Shard& shard) {
   while (!shard.order.empty()) {
-    const auto candidate = shard.entries.find(shard.order.front());
-    if (candidate->second.used) {
-      candidate->second.used = false;
+    auto& candidate = *shard.order.front();
+    if (candidate.second.used) {
+      candidate.second.used = false;
       shard.order.splice(shard.order.end(), shard.order, shard.order.begin());
       continue;
     }
     shard.order.pop_front();
-    FdPin pin = std::move(candidate->second.fd);
-    shard.entries.erase(candidate);
+    FdPin pin = std::move(candidate.second.fd);
+    shard.entries.erase(FdKey{candidate.first});
     return pin;
   }
   return nullptr;

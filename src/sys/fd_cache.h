@@ -56,15 +56,18 @@ class FdCache {
   struct KeyHash {
     std::size_t operator()(const FdKey& key) const;
   };
+  struct Entry;
+  using Entries = std::unordered_map<FdKey, Entry, KeyHash>;
+  using Order = std::list<std::pair<const FdKey, Entry>*>;  ///< of Entries: they do not move
   struct Entry {
     FdPin fd;
-    std::list<FdKey>::iterator position;
+    Order::iterator position;
     bool used = false;
   };
   struct Shard {
     Mutex mu;
-    std::unordered_map<FdKey, Entry, KeyHash> entries GUARDED_BY(mu);
-    std::list<FdKey> order GUARDED_BY(mu);  ///< front is the next candidate for eviction
+    Entries entries GUARDED_BY(mu);
+    Order order GUARDED_BY(mu);  ///< front is the next candidate for eviction
     std::uint64_t hits GUARDED_BY(mu) = 0;
     std::uint64_t misses GUARDED_BY(mu) = 0;
   };

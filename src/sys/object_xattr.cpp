@@ -61,6 +61,12 @@ long get_call(ObjectRef object, const char* name, void* value, std::size_t size_
       return got;
     }
   }
+  if (object.by_fd()) {
+    const long got = ::fgetxattr(object.dir.get(), name, value, size_bytes);
+    if (got >= 0 || errno != EBADF) {
+      return got;
+    }
+  }
   const ProcPath path{object};
   return object.by_fd() ? ::getxattr(path.c_str(), name, value, size_bytes)
                         : ::lgetxattr(path.c_str(), name, value, size_bytes);
@@ -71,6 +77,12 @@ long list_call(ObjectRef object, char* names, std::size_t size_bytes) {
     const long got =
         ::syscall(kListXattrAt, object.dir.get(), object.name, kAtFlags, names, size_bytes);
     if (!missing(got)) {
+      return got;
+    }
+  }
+  if (object.by_fd()) {
+    const long got = ::flistxattr(object.dir.get(), names, size_bytes);
+    if (got >= 0 || errno != EBADF) {
       return got;
     }
   }
