@@ -2,22 +2,22 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
 
+#include "base/xattr_names.h"
 #include "fuse/raw_request.h"
 #include "fuse/serve.h"
 #include "mirror.h"
+#include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 
 namespace plyfs::mirror {
 namespace {
 
 constexpr mode_t kPermissions = 07777;
-constexpr const char* kCapability = "security.capability";
 
 sys::ObjectRef object_of(const Place& place) {
   return {sys::BorrowedFd{place.directory}, place.name};
@@ -35,17 +35,6 @@ void on_getattr(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*file*/) {
     (void)fuse_reply_attr(request, &attributes, mirror.timeout_s);
     return {};
   });
-}
-
-Status change_mode(Node& node, const Place& place, mode_t mode) {
-  if (place.flags != AT_EMPTY_PATH) {
-    TRY(called(::fchmodat(place.directory, place.name, mode, 0)));
-  } else {
-    constexpr long kFchmodat2 = 452;  // Linux 6.6; Debian 12's headers do not know it
-    TRY(called(::syscall(kFchmodat2, place.directory, "", mode, AT_EMPTY_PATH)));
-  }
-  node.mode = (node.mode & S_IFMT) | mode;
-  return {};
 }
 
 timespec time_of(int to_set, int now, int value, const timespec& stamp) {
@@ -67,7 +56,9 @@ Status change(Mirror& mirror, Node& node, const struct stat& wanted, int to_set)
     TRY(called(::fchownat(place.directory, place.name, uid, gid, place.flags)));
   }
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
-    TRY(change_mode(node, place, wanted.st_mode & kPermissions));
+    const mode_t mode = wanted.st_mode & kPermissions;
+    TRY(sys::change_mode(object_of(place), mode));
+    node.mode = (node.mode & S_IFMT) | mode;
   }
   const std::array<timespec, 2> times = {
       time_of(to_set, FUSE_SET_ATTR_ATIME_NOW, FUSE_SET_ATTR_ATIME, wanted.st_atim),
@@ -119,7 +110,7 @@ void on_getxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::size_
     Mirror& mirror = mirror_of(request);
     Node& node = node_of(request, id);
     // The kernel asks this of each file before the first write.
-    if (node.made_by_us && std::strcmp(name, kCapability) == 0) {
+    if (node.made_by_us && std::strcmp(name, kCapabilityXattr) == 0) {
       return Errno{ENODATA};
     }
     char* const buffer = fuse::thread_buffer(size);

@@ -22,19 +22,19 @@ class RangeCopier {
       : writer_(writer), from_(from), to_(to), sync_(sync) {}
 
   Status copy(std::int64_t begin, std::int64_t end) {
+    std::int64_t unsent_bytes = 0;  // before `begin`, and not yet on their way to the disk
     while (begin < end) {
       const std::size_t copied = TRY(copy_some(begin, end));
       if (copied == 0) {
         return {};  // the source ends early; the final resize leaves a hole
       }
       begin += static_cast<std::int64_t>(copied);
-      written_bytes_ += static_cast<std::int64_t>(copied);
-      if (sync_ == SyncFollows::kYes && written_bytes_ >= kSyncedRangeBytes) {
-        sys::start_writeback(to_, begin - written_bytes_, written_bytes_);
-        written_bytes_ = 0;
+      unsent_bytes += static_cast<std::int64_t>(copied);
+      if (sync_ == SyncFollows::kYes && unsent_bytes >= kSyncedRangeBytes) {
+        sys::start_writeback(to_, begin - unsent_bytes, unsent_bytes);
+        unsent_bytes = 0;
       }
     }
-    written_bytes_ = 0;
     return {};
   }
 
@@ -76,7 +76,6 @@ class RangeCopier {
   sys::BorrowedFd from_;
   sys::BorrowedFd to_;
   const SyncFollows sync_;
-  std::int64_t written_bytes_ = 0;  ///< before where `copy` is, and not yet on its way to the disk
   bool in_kernel_ = true;
   std::unique_ptr<char[]> buffer_;
 };

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/xattr_names.h"
 #include "copyup/data_copy.h"
 #include "layer/format.h"
 #include "sys/object_stat.h"
@@ -15,7 +16,6 @@ namespace {
 constexpr mode_t kModeOfCreation = 0777;
 constexpr mode_t kStagedFileMode = 0600;
 constexpr mode_t kStagedDirectoryMode = 0700;
-constexpr std::string_view kCapability = "security.capability";
 constexpr std::string_view kSecurityPrefix = "security.";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 
@@ -26,7 +26,7 @@ TimeChange exactly(timespec time) { return {TimeChange::Kind::kValue, time}; }
 /// left out by an unprivileged daemon, like any copy made by that user.
 bool may_drop(std::string_view name, Errno error, const sys::Privileges& privileges) {
   if (name.starts_with(kSecurityPrefix)) {
-    const bool allowed = name == kCapability ? privileges.setfcap : privileges.sys_admin;
+    const bool allowed = name == kCapabilityXattr ? privileges.setfcap : privileges.sys_admin;
     return !allowed && (error == EPERM || error == EOPNOTSUPP);
   }
   return error == EOPNOTSUPP && !name.starts_with(kAclPrefix);
@@ -157,13 +157,13 @@ Status Engine::complete(sys::ObjectRef upper, sys::BorrowedFd upper_file, sys::B
                         std::int64_t size_bytes, const FileStat& stat) {
   layer::UpperWriter& writer = workdir_.writer();
   // Writing drops security.capability; kernel overlayfs puts it back in the same way.
-  const auto capability = TRY(sys::get_xattr(upper, kCapability.data()));
+  const auto capability = TRY(sys::get_xattr(upper, kCapabilityXattr));
   if (size_bytes > 0) {
     TRY(copy_data(writer, data, upper_file, size_bytes, sync_follows()));
   }
   if (capability) {
-    const Status restored = writer.set_xattr(upper, kCapability.data(), *capability, 0);
-    if (!restored && !may_drop(kCapability, restored.error(), policy_.privileges)) {
+    const Status restored = writer.set_xattr(upper, kCapabilityXattr, *capability, 0);
+    if (!restored && !may_drop(kCapabilityXattr, restored.error(), policy_.privileges)) {
       return restored;
     }
   }

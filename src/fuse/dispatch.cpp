@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/xattr_names.h"
 #include "fuse/flusher.h"
 #include "fuse/raw_request.h"
 #include "fuse/reply.h"
@@ -352,7 +353,7 @@ void answer_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::s
 
 void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char* value,
                  std::size_t size, int flags) {
-  if (!dispatcher(request).writeback || std::strcmp(name, "security.capability") != 0) {
+  if (!dispatcher(request).writeback || std::strcmp(name, kCapabilityXattr) != 0) {
     answer_setxattr(request, id, name, {value, size}, flags);
     return;
   }

@@ -45,8 +45,8 @@ Result<DirectoryHandles::Way> DirectoryHandles::way_to(Node& directory,
   return way.directory ? std::move(way) : Way{TRY(open(directory, part))};
 }
 
-Result<sys::FdPin> DirectoryHandles::list_by_name(Node& directory, const merge::DirectoryPart& part,
-                                                  sys::QuietReads* quiet) {
+Result<sys::FdPin> DirectoryHandles::open_listed(Node& directory, const merge::DirectoryPart& part,
+                                                 sys::QuietReads* quiet) {
   const sys::FdKey key{&directory, part.layer};
   if (cache_.find(key)) {
     return sys::FdPin{};
@@ -61,19 +61,11 @@ Result<sys::FdPin> DirectoryHandles::list_by_name(Node& directory, const merge::
   return kept->borrow().get() == mine ? std::move(kept) : sys::FdPin{};  // somebody was faster
 }
 
-Result<sys::FdPin> DirectoryHandles::open_to_list(Node& directory, const merge::DirectoryPart& part,
-                                                  sys::QuietReads* quiet) {
-  if (sys::FdPin opened = list_by_name(directory, part, quiet).value_or(nullptr)) {
-    return opened;
-  }
-  // Also what failed: one place tells the error.
-  const sys::FdPin handle = TRY(open(directory, part));
-  return std::make_shared<const sys::UniqueFd>(
-      TRY(sys::open_listing_quietly({handle->borrow(), ""}, quiet)));
-}
-
 Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
                                                       const merge::DirectoryPart& part) {
+  if (const Way way = TRY(way_by_name(directory, part)); way.directory) {
+    return sys::open_directory_at(way.directory->borrow(), way.name);
+  }
   const layer::Layer& layer = stack_[part.layer];
   if (&directory == &table_.root()) {
     return sys::duplicate(layer.root.borrow());
@@ -88,15 +80,7 @@ Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
   if (part.path) {
     return open_path(part.layer, *part.path);
   }
-  if (names.parent == nullptr) {
-    return Errno{ENOENT};
-  }
-  const merge::DirectoryPart* parent_part = part_in(*names.parent, part.layer);
-  if (parent_part == nullptr) {
-    return Errno{ESTALE};
-  }
-  const sys::FdPin parent = TRY(open(*names.parent, *parent_part));
-  return sys::open_directory_at(parent->borrow(), names.dentry->name);
+  return Errno{names.parent == nullptr ? ENOENT : ESTALE};
 }
 
 Result<sys::UniqueFd> DirectoryHandles::open_path(layer::LayerIndex layer,

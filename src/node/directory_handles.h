@@ -21,10 +21,11 @@ class DirectoryHandles {
     const char* name = "";
   };
   Result<Way> way_to(Node& directory, const merge::DirectoryPart& part);
-  /// To be read by the caller alone, from the beginning. Where there is no handle yet this becomes
-  /// it: who has listed a directory will ask about what is in it.
-  Result<sys::FdPin> open_to_list(Node& directory, const merge::DirectoryPart& part,
-                                  sys::QuietReads* quiet);
+  /// To be read by the caller alone, from the beginning; it becomes the handle, since who has
+  /// listed a directory will ask about what is in it. Null where there is a handle already, or the
+  /// directory is not under its name in its parent's.
+  Result<sys::FdPin> open_listed(Node& directory, const merge::DirectoryPart& part,
+                                 sys::QuietReads* quiet);
   /// Path of the directory in that layer, from the layer's root.
   std::string path(Node& directory, const merge::DirectoryPart& part);
   /// Drops every cached handle of the node.
@@ -34,10 +35,8 @@ class DirectoryHandles {
 
  private:
   Result<sys::UniqueFd> open_uncached(Node& directory, const merge::DirectoryPart& part);
-  /// Null where it has a handle, or is not under its name in the same layer's part of its parent.
+  /// Null where it is not under its name in the same layer's part of its parent.
   Result<Way> way_by_name(Node& directory, const merge::DirectoryPart& part);
-  Result<sys::FdPin> list_by_name(Node& directory, const merge::DirectoryPart& part,
-                                  sys::QuietReads* quiet);
   Result<sys::UniqueFd> open_path(layer::LayerIndex layer, const std::string& path);
 
   const layer::LayerStack& stack_;
@@ -57,7 +56,9 @@ class NodeDirectory final : public merge::DirectoryAccess {
     return handles_.open(node_, parts()[index]);
   }
   Result<sys::FdPin> open_to_list(std::size_t index, sys::QuietReads* quiet) override {
-    return handles_.open_to_list(node_, parts()[index], quiet);
+    // What fails there fails here again, and is told.
+    sys::FdPin opened = handles_.open_listed(node_, parts()[index], quiet).value_or(nullptr);
+    return opened ? std::move(opened) : DirectoryAccess::open_to_list(index, quiet);
   }
   [[nodiscard]] std::string part_path(std::size_t index) override {
     return handles_.path(node_, parts()[index]);

@@ -45,8 +45,8 @@ struct LinkKey {
   friend bool operator==(const LinkKey&, const LinkKey&) = default;
 };
 
-/// The only way to an object that has no name any more: a descriptor of it or, in a layer that
-/// never changes, its directory there and its name.
+/// A way to an object that needs no lock; the only one once it has no name any more. A descriptor
+/// of it or, in a layer that never changes, its directory there and its name.
 struct Orphan {
   sys::FdPin fd;
   std::string name;  ///< empty: `fd` is the object itself

@@ -1,4 +1,5 @@
 // getattr, setattr, readlink, statfs.
+#include "base/xattr_names.h"
 #include "layer/format.h"
 #include "ops/filesystem.h"
 #include "sys/creds.h"
@@ -12,8 +13,6 @@ using node::LockMode;
 using node::Node;
 
 namespace {
-
-constexpr const char* kCapability = "security.capability";
 
 bool same_time(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -94,7 +93,7 @@ Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& c
     // truncate(2) to the present size leaves mtime alone, ftruncate(2) does not.
     TRY(writer.change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
   }
-  const Status removed = writer.remove_xattr(object, kCapability);
+  const Status removed = writer.remove_xattr(object, kCapabilityXattr);
   if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
       removed.error() != EPERM) {
     return removed;

@@ -77,8 +77,7 @@ Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace
                                 sys::UniqueFd file) {
   if (file.valid() && f_.stamp_new_files) {
     // The time that the directory got, which is later than the file's: else the kernel, which keeps
-    // times, finds at the first write that time went on, and tells us (D-058). It is no loss if
-    // not.
+    // times, finds at the first write that time went on, and tells us (D-058). Failing costs that.
     const TimeChange now{TimeChange::Kind::kNow, {}};
     (void)f_.writer->change_times({file.borrow(), ""}, now, now);
   }

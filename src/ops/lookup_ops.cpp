@@ -94,8 +94,8 @@ Result<sys::ObjectRef> FileSystem::Located::find_directory(Node& node) {
     }
     return sys::ObjectRef{pin_->borrow(), ""};
   }
-  const auto way = TRY(fs_.handles_.way_to(node, node.directory().parts.front()));
-  pin_ = way.directory;
+  auto way = TRY(fs_.handles_.way_to(node, node.directory().parts.front()));
+  pin_ = std::move(way.directory);
   return sys::ObjectRef{pin_->borrow(), way.name};
 }
 

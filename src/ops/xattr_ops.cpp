@@ -2,6 +2,7 @@
 // marks are stored escaped (kernel overlayfs, "Nesting overlayfs mounts").
 #include <cstring>
 
+#include "base/xattr_names.h"
 #include "layer/format.h"
 #include "ops/filesystem.h"
 #include "sys/creds.h"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr const char* kAclPrefix = "system.posix_acl_";
 constexpr const char* kAccessAcl = "system.posix_acl_access";
-constexpr const char* kAskedBeforeWriting = "security.capability";
 constexpr const char* kTrustedPrefix = "trusted.";
 
 }  // namespace
@@ -27,7 +27,7 @@ Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* val
     return Errno{EOPNOTSUPP};
   }
   // The kernel asks before the first write into each file.
-  if (node.lacks_capability.load() && std::strcmp(name, kAskedBeforeWriting) == 0) {
+  if (node.lacks_capability.load() && std::strcmp(name, kCapabilityXattr) == 0) {
     return Errno{ENODATA};
   }
   const std::string stored = layer::stored_name(name);

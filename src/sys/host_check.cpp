@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "base/xattr_names.h"
 #include "sys/creds.h"
 #include "sys/unique_fd.h"
 
@@ -95,7 +96,7 @@ bool gains_privileges(const std::string& program) {
   if ((facts.st_mode & S_ISUID) != 0 && facts.st_uid == 0) {
     return true;
   }
-  return ::getxattr(program.c_str(), "security.capability", nullptr, 0) > 0;
+  return ::getxattr(program.c_str(), kCapabilityXattr, nullptr, 0) > 0;
 }
 
 bool allows_other_users() {

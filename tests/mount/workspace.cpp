@@ -38,11 +38,6 @@ std::string make_directory_in(const std::string& parent) {
   return path;
 }
 
-bool takes_user_xattrs(const std::string& directory) {
-  return call::setxattr(directory, "user.plyfs-probe", "1") == "ok" &&
-         call::removexattr(directory, "user.plyfs-probe") == "ok";
-}
-
 /// Made at first use, removed at exit.
 class Workspace {
  public:
@@ -139,6 +134,11 @@ class Workspace {
 
 const std::string& workspace() { return Workspace::instance().path(); }
 std::string workspace_filesystem() { return Workspace::instance().filesystem(); }
+bool takes_user_xattrs(const std::string& directory) {
+  return call::setxattr(directory, "user.plyfs-probe", "1") == "ok" &&
+         call::removexattr(directory, "user.plyfs-probe") == "ok";
+}
+
 std::string fresh_directory() { return Workspace::instance().fresh(); }
 
 }  // namespace plyfs::tests

@@ -11,4 +11,7 @@ std::string workspace_filesystem();
 /// A fresh directory in the workspace.
 std::string fresh_directory();
 
+/// Whether user.* xattrs can be set on this directory.
+bool takes_user_xattrs(const std::string& directory);
+
 }  // namespace plyfs::tests
