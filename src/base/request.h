@@ -15,7 +15,11 @@ struct RequestContext {
   pid_t pid = 0;
 };
 
-enum class Plus : std::uint8_t { kNo, kYes };
+enum class Plus : std::uint8_t {
+  kNo,
+  kYes,
+  kUntold,  ///< not of objects whose attributes a listing told before, if they cannot be other now
+};
 enum class SyncKind : std::uint8_t { kAll, kData };
 enum class PrivilegedWrite : std::uint8_t { kKeepSuid, kKillSuid };
 /// kPageCache: the kernel writes back what it has cached, or has it on: it keeps the times itself.

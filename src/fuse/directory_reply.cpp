@@ -10,6 +10,9 @@ using ops::Entry;
 
 // Offsets of mount points, which come after all that the directory itself has. Other offsets are
 // hashes or the host's own; that one of them falls in here has no practical probability.
+// What the kernel is told for so long it is told once.
+constexpr double kForever_s = 1.0e9;
+
 constexpr std::uint64_t kMountPointOffset = 0x5e1ec7ed00000000ULL;
 
 class ReplySink final : public ops::DirectorySink {
@@ -119,7 +122,7 @@ void read_directory(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t r
     char* const buffer = reply_buffer(size);
     const auto offset = static_cast<std::uint64_t>(raw_offset);
     ReplySink sink{request, id, buffer, size};
-    if (plus == Plus::kYes) {
+    if (plus != Plus::kNo) {
       sink.use_plus();
     }
     if (!sink.is_among_mount_points(offset)) {
@@ -151,7 +154,10 @@ void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offse
 
 void on_readdirplus(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                     fuse_file_info* /*file*/) {
-  read_directory(request, id, size, offset, Plus::kYes);
+  const bool forever =
+      dispatcher(request).timeout_s >= kForever_s &&
+      dispatcher(request).backed_files == nullptr;  // its times change by themselves
+  read_directory(request, id, size, offset, forever ? Plus::kUntold : Plus::kYes);
 }
 
 }  // namespace plyfs::fuse

@@ -22,11 +22,22 @@ enum class Boundary : std::uint8_t {
   kCovered,  ///< our own mountpoint: the layer's directory beneath it, by a handle opened before
 };
 
-/// One layer's part of a merged directory. Plain data but for the hints, which only ever grow more
-/// precise and may be updated by concurrent lookups.
+/// Whether a part hides those below it by a `.wh..wh..opq` in it.
+enum class OpaqueFile : std::uint8_t {
+  kNo,
+  kUnasked,  ///< not known yet: hides_below() tells, and so does reading the part
+  kYes,
+};
+
+/// One layer's part of a merged directory. Plain data but for what may be found out later: that
+/// only ever grows more precise, and may be updated by concurrent lookups.
 struct DirectoryPart {
   layer::LayerIndex layer = 0;
-  Boundary boundary = Boundary::kNone;
+  std::atomic<Boundary> boundary{Boundary::kNone};
+  std::atomic<OpaqueFile> opaque_file{OpaqueFile::kNo};
+  /// Known from a listing only. Whether the host has mounted something over it shows when it is
+  /// opened: with sys::Mounts::kRefuse.
+  std::atomic<bool> unopened{false};
   std::uint8_t covered = 0;  ///< how many components towards the covered mountpoint lead here, +1
   std::atomic<bool> xwhiteouts{false};
   std::atomic<bool> impure{false};
@@ -37,7 +48,9 @@ struct DirectoryPart {
   DirectoryPart() = default;
   DirectoryPart(DirectoryPart&& other) noexcept
       : layer(other.layer),
-        boundary(other.boundary),
+        boundary(other.boundary.load()),
+        opaque_file(other.opaque_file.load()),
+        unopened(other.unopened.load()),
         covered(other.covered),
         xwhiteouts(other.xwhiteouts.load()),
         impure(other.impure.load()),
@@ -45,7 +58,9 @@ struct DirectoryPart {
         path(std::move(other.path)) {}
   DirectoryPart& operator=(DirectoryPart&& other) noexcept {
     layer = other.layer;
-    boundary = other.boundary;
+    boundary.store(other.boundary.load());
+    opaque_file.store(other.opaque_file.load());
+    unopened.store(other.unopened.load());
     covered = other.covered;
     xwhiteouts.store(other.xwhiteouts.load());
     impure.store(other.impure.load());
@@ -60,7 +75,7 @@ struct DirectoryPart {
 /// one thread; afterwards add_upper() under the DirLock (exclusive) is the only change of the set.
 class DirectoryParts {
  public:
-  DirectoryParts() : slots_(1) {}
+  DirectoryParts() = default;
   DirectoryParts(DirectoryParts&& other) noexcept
       : slots_(std::move(other.slots_)), has_upper_(other.has_upper_.load()) {}
   DirectoryParts& operator=(DirectoryParts&& other) noexcept {
@@ -74,10 +89,12 @@ class DirectoryParts {
     if (part.layer == layer::kUpper) {
       add_upper(std::move(part));
     } else {
+      keep_place();
       slots_.push_back(std::move(part));
     }
   }
   void add_upper(DirectoryPart part) {
+    keep_place();
     slots_.front() = std::move(part);
     has_upper_.store(true, std::memory_order_release);
   }
@@ -89,11 +106,17 @@ class DirectoryParts {
   [[nodiscard]] DirectoryPart* end() { return slots_.data() + slots_.size(); }
 
  private:
+  void keep_place() {
+    if (slots_.empty()) {
+      slots_.reserve(2);
+      slots_.emplace_back();
+    }
+  }
   [[nodiscard]] std::size_t skipped() const {
-    return has_upper_.load(std::memory_order_acquire) ? 0 : 1;
+    return slots_.empty() || has_upper_.load(std::memory_order_acquire) ? 0 : 1;
   }
 
-  std::vector<DirectoryPart> slots_;  ///< [0] is the upper's
+  std::vector<DirectoryPart> slots_;  ///< [0] is the upper's; empty: not a directory
   std::atomic<bool> has_upper_{false};
 };
 
@@ -112,5 +135,12 @@ class DirectoryAccess {
   /// Path of this directory in part `index`'s layer, from the layer's root ("" for the root).
   [[nodiscard]] virtual std::string part_path(std::size_t index) = 0;
 };
+
+/// Handle of part `index` as DirectoryAccess gives it; null where there is nothing of the layer's.
+Result<sys::FdPin> enter_part(DirectoryAccess& directory, std::size_t index);
+Result<sys::FdPin> enter_part_to_list(DirectoryAccess& directory, std::size_t index,
+                                      sys::QuietReads* quiet);
+/// Whether part `index` hides the parts below it, which must be asked before they are.
+Result<bool> hides_below(DirectoryAccess& directory, std::size_t index);
 
 }  // namespace plyfs::merge

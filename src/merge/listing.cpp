@@ -23,12 +23,6 @@ std::size_t Listing::position_after(std::uint64_t offset) const {
   return static_cast<std::size_t>(found - entries_.begin());
 }
 
-Result<sys::FdPin> DirectoryAccess::open_to_list(std::size_t index, sys::QuietReads* quiet) {
-  const sys::FdPin handle = TRY(open_part(index));
-  return std::make_shared<const sys::UniqueFd>(
-      TRY(sys::open_listing_quietly({handle->borrow(), ""}, quiet)));
-}
-
 /// Collects raw entries of all parts, then sorts and lets the topmost of each name win.
 class ListingBuilder {
  public:
@@ -38,25 +32,33 @@ class ListingBuilder {
   Status read_part(std::size_t index) {
     part_ = &directory_.parts()[index];
     part_index_ = static_cast<std::uint16_t>(index);
-    if (part_->boundary == Boundary::kEmpty) {
+    const sys::FdPin opened =
+        TRY(enter_part_to_list(directory_, index, stack_[part_->layer].quiet.get()));
+    if (!opened) {
       return {};
     }
-    const sys::FdPin opened = TRY(directory_.open_to_list(index, stack_[part_->layer].quiet.get()));
     dir_ = opened->borrow();
     bool saw_aufs = false;
+    bool saw_opaque = false;
     Status failure;
     TRY(sys::read_directory(dir_, [&](const sys::RawEntry& raw) {
-      saw_aufs = saw_aufs || layer::is_aufs_name({raw.name, raw.name_size});
+      const std::string_view name{raw.name, raw.name_size};
+      saw_aufs = saw_aufs || layer::is_aufs_name(name);
+      saw_opaque = saw_opaque || name == layer::kAufsOpaqueName;
       failure = add(raw);
       return failure ? sys::Visit::kContinue : sys::Visit::kStop;
     }));
     TRY(Status{failure});
+    if (part_->opaque_file.load(std::memory_order_relaxed) == OpaqueFile::kUnasked) {
+      part_->opaque_file = saw_opaque ? OpaqueFile::kYes : OpaqueFile::kNo;
+    }
     part_->aufs.set(saw_aufs ? layer::AufsHint::State::kPresent : layer::AufsHint::State::kNone);
     return {};
   }
 
   std::shared_ptr<const Listing> finish(std::uint32_t version) {
     listing_->version_ = version;
+    listing_->part_count_ = directory_.parts().size();
     auto& entries = listing_->entries_;
     const auto name = [&](const Raw& raw) {
       return std::string_view{listing_->names_.data() + raw.entry.name_start, raw.entry.name_size};
@@ -81,6 +83,7 @@ class ListingBuilder {
       if (!raws_[i].whiteout) {
         entries.push_back(raws_[i].entry);
         ListedEntry& added = entries.back();
+        added.following = following(i, next);
         if (entries.size() > 1 && added.offset <= entries[entries.size() - 2].offset) {
           added.offset = entries[entries.size() - 2].offset + 1;  // colliding hashes
         }
@@ -95,6 +98,24 @@ class ListingBuilder {
     ListedEntry entry;
     bool whiteout = false;
   };
+
+  /// Of the name that raws_[first] to raws_[end - 1] are about.
+  [[nodiscard]] std::uint64_t following(std::size_t first, std::size_t end) const {
+    using Place = NamePlaces::Place;
+    std::uint64_t told = 0;
+    for (std::size_t i = first + 1; i < end; ++i) {
+      const Raw& raw = raws_[i];
+      if (raw.entry.part == raws_[first].entry.part) {
+        continue;
+      }
+      // A whiteout alone, or beside the object, which comes first.
+      const bool alone = raw.entry.part != raws_[i - 1].entry.part && !raw.whiteout;
+      const bool directory = alone && raw.entry.type == entry_type_of(kTypeDirectory);
+      told = NamePlaces::with(told, raw.entry.part - raws_[first].entry.part,
+                              directory ? Place::kDirectory : Place::kAsk);
+    }
+    return told;
+  }
 
   Status add(const sys::RawEntry& raw) {
     std::string_view name{raw.name, raw.name_size};
@@ -170,6 +191,9 @@ Result<std::shared_ptr<const Listing>> list_directory(const layer::LayerStack& s
   ListingBuilder builder{stack, directory};
   for (std::size_t index = 0; index < directory.parts().size(); ++index) {
     TRY(builder.read_part(index));
+    if (TRY(hides_below(directory, index))) {
+      break;
+    }
   }
   return builder.finish(version);
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "merge/directory_stack.h"
+#include "merge/name_places.h"
 #include "plyfs/result.h"
 
 namespace plyfs::merge {
@@ -21,8 +22,10 @@ struct ListedEntry {
   std::uint64_t ino = 0;     ///< as shown; 0 where a lookup must tell
   std::uint32_t name_start = 0;
   std::uint8_t name_size = 0;
-  std::uint8_t type = 0;   ///< d_type of the winning object
-  std::uint16_t part = 0;  ///< index of the topmost part that has it
+  std::uint8_t type = 0;        ///< d_type of the winning object
+  std::uint16_t part = 0;       ///< index of the topmost part that has it
+  std::uint64_t following = 0;  ///< NamePlaces: which of the parts behind it have it, too
+  [[nodiscard]] NamePlaces places() const { return {part, following}; }
 };
 
 /// Immutable once built; shared by readers.
@@ -39,6 +42,8 @@ class Listing {
   }
   /// Version of the directory that it shows (DirectoryData::version).
   [[nodiscard]] std::uint32_t version() const { return version_; }
+  /// How many parts the directory had: with another one at the top, ListedEntry means others.
+  [[nodiscard]] std::size_t part_count() const { return part_count_; }
   [[nodiscard]] std::size_t bytes() const {
     return entries_.capacity() * sizeof(ListedEntry) + names_.capacity();
   }
@@ -48,6 +53,7 @@ class Listing {
   std::vector<ListedEntry> entries_;
   std::vector<char> names_;
   std::uint32_t version_ = 0;
+  std::size_t part_count_ = 0;
 };
 
 /// Reads every part of the directory once. Errors: those of opening and reading a layer.

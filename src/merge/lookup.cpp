@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/remedy.h"
+#include "layer/format.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 
@@ -34,6 +35,8 @@ struct Lookup::Candidate {
   bool explicit_path;
   bool bottom;  ///< no layer below can matter
   bool over;    ///< a layer below may have something of that name, or trace is kept
+  NamePlaces::Place place = NamePlaces::Place::kAsk;
+  bool lazily = false;
   [[nodiscard]] std::string path() const {
     return parent_path.empty() ? std::string{name} : parent_path + '/' + name;
   }
@@ -65,6 +68,11 @@ void tell_broken(const layer::Layer& layer, const std::string& path, Errno error
             (wrong_mark ? "; a mark on it (its redirect?) is wrong: see 'plyfs-dump STACK verify'"
                         : remedy_for(error.value(), "the layer")));
   }
+}
+
+/// Whether LowerNames says so.
+bool lower_lacks(const DirectoryPart& part, layer::LayerIndex first_lower) {
+  return part.layer != layer::kUpper && part.layer < first_lower;
 }
 
 }  // namespace
@@ -113,6 +121,12 @@ Result<bool> Lookup::mark_boundary(const Candidate& candidate, DirectoryPart& pa
   return false;
 }
 
+/// Whether a directory's attributes do not matter, only that it is one.
+bool Lookup::merges_unseen(const Search& search) {
+  return search.result.found && search.result.stat.is_directory() && search.first_lower_ino &&
+         search.trace == nullptr;
+}
+
 Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
   DirectoryPart part;
   if (TRY(mark_boundary(candidate, part))) {
@@ -121,6 +135,10 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
         TRY(sys::stat_object({stack_[candidate.layer].covered->directory.borrow(), ""}));
     return accept_directory(search, candidate, stat, false);
   }
+  if (candidate.place == NamePlaces::Place::kDirectory && merges_unseen(search)) {
+    return accept_directory(search, candidate, FileStat{}, false);
+  }
+  candidate.place = NamePlaces::Place::kAsk;
   const auto probed = TRY(layer::probe(candidate.dir, candidate.name, *candidate.hint));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
@@ -171,6 +189,7 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
   if (stat.mount_root && part.boundary == Boundary::kNone) {
     part.boundary = Boundary::kEmpty;
   }
+  part.unopened = candidate.place == NamePlaces::Place::kDirectory;
   if (candidate.explicit_path) {
     part.path = std::make_unique<const std::string>(candidate.path());
   }
@@ -192,6 +211,8 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
         step->ending = marks.opaque ? Ending::kOpaqueMark : Ending::kWhiteoutBeside;
         step->mark = marks.opaque ? marks.opaque_by : "";
       }
+    } else if (next == Next::kDeeper && candidate.lazily && marks.redirect.empty()) {
+      part.opaque_file = candidate.over ? OpaqueFile::kUnasked : OpaqueFile::kNo;
     } else if (next == Next::kDeeper && (candidate.over || !marks.redirect.empty()) &&
                TRY(layer::has_aufs_opaque({candidate.dir, candidate.name}, part.aufs))) {
       next = Next::kStop;
@@ -291,20 +312,40 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   return Next::kStop;
 }
 
+/// Whether a part above says that part `index` does not show.
+Result<bool> Lookup::is_hidden(DirectoryAccess& directory, std::size_t index) const {
+  const auto hidden = hides_below(directory, index - 1);
+  if (!hidden) {
+    tell_broken(stack_[directory.parts()[index - 1].layer],
+                directory.part_path(index - 1) + '/' + layer::kAufsOpaqueName, hidden.error());
+  }
+  return hidden;
+}
+
 Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint hint,
                                 Trace* trace) const {
   Search search;
   search.name = name;
   search.trace = trace;
   DirectoryParts& parts = parent.parts();
-  for (std::size_t index = hint.first_part; index < parts.size(); ++index) {
+  const auto is_over = [&](std::size_t index) {
+    return index + 1 < parts.size() && hint.places.any_behind(index);
+  };
+  for (std::size_t index = hint.places.first(); index < parts.size(); ++index) {
+    if (index > hint.places.first() && TRY(is_hidden(parent, index))) {
+      break;
+    }
     DirectoryPart& part = parts[index];
-    const bool lacks_name =
-        part.layer != layer::kUpper && part.layer < hint.first_lower && !search.renamed;
-    if (part.boundary == Boundary::kEmpty || lacks_name) {
+    // What is known is known of the name that was asked for.
+    const auto place = search.renamed ? NamePlaces::Place::kAsk : hint.places.at(index);
+    if (place == NamePlaces::Place::kAbsent ||
+        (!search.renamed && lower_lacks(part, hint.first_lower))) {
       continue;
     }
-    const sys::FdPin dir = TRY(parent.open_part(index));
+    const sys::FdPin dir = TRY(enter_part(parent, index));
+    if (!dir) {
+      continue;
+    }
     const bool bottom = index + 1 == parts.size() && part.layer + 1 == stack_.size();
     const bool needs_path = search.renamed || search.wants_data || trace != nullptr;
     Candidate candidate{dir->borrow(),
@@ -316,7 +357,9 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
                         needs_path ? parent.part_path(index) : std::string{},
                         search.renamed,
                         bottom,
-                        index + 1 < parts.size() || trace != nullptr};
+                        is_over(index) || trace != nullptr,
+                        place,
+                        hint.lazily && part.layer != layer::kUpper};
     const std::string held_name = search.renamed ? search.name : std::string{};
     if (search.renamed) {
       candidate.name = held_name.c_str();
@@ -443,13 +486,18 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
 
 Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hint hint) const {
   DirectoryParts& parts = parent.parts();
-  for (std::size_t index = hint.first_part; index < parts.size(); ++index) {
+  for (std::size_t index = hint.places.first(); index < parts.size(); ++index) {
+    if (index > hint.places.first() && TRY(is_hidden(parent, index))) {
+      break;
+    }
     DirectoryPart& part = parts[index];
-    const bool lacks_name = part.layer != layer::kUpper && part.layer < hint.first_lower;
-    if (part.boundary == Boundary::kEmpty || lacks_name) {
+    if (lower_lacks(part, hint.first_lower)) {
       continue;
     }
-    const sys::FdPin dir = TRY(parent.open_part(index));
+    const sys::FdPin dir = TRY(enter_part(parent, index));
+    if (!dir) {
+      continue;
+    }
     Candidate candidate{dir->borrow(), name, part.layer, &part, &part.aufs,
                         false,         {},   false,      true,  false};
     DirectoryPart covered;

@@ -9,6 +9,7 @@
 #include "base/file_stat.h"
 #include "layer/marks.h"
 #include "merge/directory_stack.h"
+#include "merge/name_places.h"
 #include "plyfs/result.h"
 
 namespace plyfs::merge {
@@ -81,14 +82,16 @@ class Lookup {
 
   /// What is known of a name before a layer is asked.
   struct Hint {
-    std::size_t first_part = 0;         ///< parts above it lack the name (from a listing)
-    layer::LayerIndex first_lower = 0;  ///< lower layers above it lack it (LowerNames)
+    NamePlaces places = NamePlaces::from(0);  ///< from a listing
+    layer::LayerIndex first_lower = 0;        ///< lower layers above it lack it (LowerNames)
+    /// A directory's `.wh..wh..opq` is looked for when its deeper parts are wanted (OpaqueFile).
+    bool lazily = false;
   };
   /// `trace`, where given, gets one Step for each layer that was asked, also when the search fails.
   Result<Resolution> find(DirectoryAccess& parent, const char* name, Hint hint,
                           Trace* trace = nullptr) const;
 
-  /// Whether any part from hint.first_part on has a visible object of that name.
+  /// Whether any part from the hint's first place on has a visible object of that name.
   Result<bool> exists_below(DirectoryAccess& parent, const char* name, Hint hint) const;
   /// The merged root: every layer's root.
   Result<DirectoryParts> root_parts() const;
@@ -97,9 +100,11 @@ class Lookup {
   struct Search;
   struct Candidate;
   enum class Next : std::uint8_t { kStop, kDeeper };
+  static bool merges_unseen(const Search& search);
   static Step* note(Search& search, const Candidate& candidate);
   /// Ends the search at a directory on the way that hides what is below; noted if nothing else is.
   static Next stop_at(Search& search, Step barrier);
+  Result<bool> is_hidden(DirectoryAccess& directory, std::size_t index) const;
   Result<Next> accept(Search& search, Candidate candidate) const;
   Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,
                                 bool hides_lower) const;

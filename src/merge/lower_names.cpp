@@ -42,12 +42,15 @@ Result<std::shared_ptr<const LowerNames>> LowerNames::read(DirectoryAccess& dire
   std::vector<Found> found;
   for (std::size_t index = 0; index < directory.parts().size(); ++index) {
     const DirectoryPart& part = directory.parts()[index];
-    if (part.layer == layer::kUpper || part.boundary == Boundary::kEmpty) {
+    if (part.layer == layer::kUpper) {
       continue;
     }
-    const sys::FdPin handle = TRY(directory.open_part(index));
-    if (TRY(read_part(handle->borrow(), part.layer, most, found)) == Room::kNone) {
+    const sys::FdPin handle = TRY(enter_part(directory, index));
+    if (handle && TRY(read_part(handle->borrow(), part.layer, most, found)) == Room::kNone) {
       return std::shared_ptr<const LowerNames>{};
+    }
+    if (TRY(hides_below(directory, index))) {
+      break;
     }
   }
   std::sort(found.begin(), found.end());

@@ -3,6 +3,13 @@
 #include "sys/open.h"
 
 namespace plyfs::node {
+namespace {
+
+sys::Mounts mounts_over(const merge::DirectoryPart& part) {
+  return part.unopened.load(std::memory_order_relaxed) ? sys::Mounts::kRefuse : sys::Mounts::kEnter;
+}
+
+}  // namespace
 
 merge::DirectoryPart* part_in(Node& directory, layer::LayerIndex layer) {
   for (merge::DirectoryPart& part : directory.directory().parts) {
@@ -55,7 +62,8 @@ Result<sys::FdPin> DirectoryHandles::open_listed(Node& directory, const merge::D
   if (!way.directory) {
     return sys::FdPin{};
   }
-  sys::UniqueFd opened = TRY(sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet));
+  sys::UniqueFd opened =
+      TRY(sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet, mounts_over(part)));
   const int mine = opened.borrow().get();
   sys::FdPin kept = cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
   return kept->borrow().get() == mine ? std::move(kept) : sys::FdPin{};  // somebody was faster
@@ -64,7 +72,7 @@ Result<sys::FdPin> DirectoryHandles::open_listed(Node& directory, const merge::D
 Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
                                                       const merge::DirectoryPart& part) {
   if (const Way way = TRY(way_by_name(directory, part)); way.directory) {
-    return sys::open_directory_at(way.directory->borrow(), way.name);
+    return sys::open_directory_at(way.directory->borrow(), way.name, mounts_over(part));
   }
   const layer::Layer& layer = stack_[part.layer];
   if (&directory == &table_.root()) {
@@ -78,20 +86,20 @@ Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
     return sys::duplicate(names.orphan.fd->borrow());
   }
   if (part.path) {
-    return open_path(part.layer, *part.path);
+    return open_path(part.layer, *part.path, mounts_over(part));
   }
   return Errno{names.parent == nullptr ? ENOENT : ESTALE};
 }
 
-Result<sys::UniqueFd> DirectoryHandles::open_path(layer::LayerIndex layer,
-                                                  const std::string& path) {
+Result<sys::UniqueFd> DirectoryHandles::open_path(layer::LayerIndex layer, const std::string& path,
+                                                  sys::Mounts mounts) {
   // Component by component: a symbolic link on the way is refused, not followed.
   sys::UniqueFd current = TRY(sys::duplicate(stack_[layer].root.borrow()));
   std::size_t at = 0;
   while (at < path.size()) {
     const std::size_t slash = std::min(path.find('/', at), path.size());
     const std::string component = path.substr(at, slash - at);
-    current = TRY(sys::open_directory_at(current.borrow(), component.c_str()));
+    current = TRY(sys::open_directory_at(current.borrow(), component.c_str(), mounts));
     at = slash + 1;
   }
   return current;

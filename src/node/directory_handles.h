@@ -1,6 +1,8 @@
 // Open handles of directories in their layers, reopened on demand from the nearest open ancestor.
 #pragma once
 
+#include <array>
+
 #include "node/node_table.h"
 #include "sys/fd_cache.h"
 
@@ -12,7 +14,8 @@ class DirectoryHandles {
   DirectoryHandles(const layer::LayerStack& stack, NodeTable& table, std::size_t capacity)
       : stack_(stack), table_(table), cache_(capacity) {}
 
-  /// Handle of `directory` in the layer of `part`, which is its part there. ENOENT when removed.
+  /// Handle of `directory` in the layer of `part`, which is its part there. ENOENT when removed;
+  /// EXDEV where the host has mounted something over a part that was `unopened`.
   Result<sys::FdPin> open(Node& directory, const merge::DirectoryPart& part);
   /// As an object whose attributes are wanted: its handle where there is one, else by its name in
   /// its parent's. `name` lives as long as the tree lock is held.
@@ -37,7 +40,8 @@ class DirectoryHandles {
   Result<sys::UniqueFd> open_uncached(Node& directory, const merge::DirectoryPart& part);
   /// Null where it is not under its name in the same layer's part of its parent.
   Result<Way> way_by_name(Node& directory, const merge::DirectoryPart& part);
-  Result<sys::UniqueFd> open_path(layer::LayerIndex layer, const std::string& path);
+  Result<sys::UniqueFd> open_path(layer::LayerIndex layer, const std::string& path,
+                                  sys::Mounts mounts);
 
   const layer::LayerStack& stack_;
   NodeTable& table_;
@@ -52,8 +56,15 @@ class NodeDirectory final : public merge::DirectoryAccess {
  public:
   NodeDirectory(DirectoryHandles& handles, Node& node) : handles_(handles), node_(node) {}
   [[nodiscard]] merge::DirectoryParts& parts() override { return node_.directory().parts; }
+  /// The first few stay open as long as this lives: who reads many names asks for them each time.
   Result<sys::FdPin> open_part(std::size_t index) override {
-    return handles_.open(node_, parts()[index]);
+    if (index >= held_.size()) {
+      return handles_.open(node_, parts()[index]);
+    }
+    if (!held_[index]) {
+      held_[index] = TRY(handles_.open(node_, parts()[index]));
+    }
+    return held_[index];
   }
   Result<sys::FdPin> open_to_list(std::size_t index, sys::QuietReads* quiet) override {
     // What fails there fails here again, and is told.
@@ -67,6 +78,7 @@ class NodeDirectory final : public merge::DirectoryAccess {
  private:
   DirectoryHandles& handles_;
   Node& node_;
+  std::array<sys::FdPin, 8> held_;
 };
 
 }  // namespace plyfs::node

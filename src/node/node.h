@@ -116,6 +116,9 @@ class Node {
   std::atomic<bool> metacopy{false};
   /// File that was made in this mount and has got no xattr since, so no security.capability either.
   std::atomic<bool> lacks_capability{false};
+  /// A listing told its attributes, and no message has been about it since: the kernel knows them,
+  /// unless it has lost them. A hint: who is not told again can ask.
+  std::atomic<bool> told{false};
 
  private:
   friend class NodeTable;
@@ -128,6 +131,7 @@ class Node {
   const std::uint64_t ino_;
   std::unique_ptr<DirectoryData> directory_;
   std::unique_ptr<FileExtra> extra_;
+  std::atomic<bool> has_extra_{false};  ///< to be asked without the lock; never false again
   std::atomic<layer::LayerIndex> layer_;
   const std::uint8_t entry_type_;
   const std::uint32_t generation_ = next_generation();

@@ -113,38 +113,40 @@ NodeRef NodeTable::find_link(const LinkKey& key) {
 }
 
 NodeRef NodeTable::attach(Node& parent, std::string_view name, NodeSeed&& seed) {
+  const std::uint32_t hash = hash_of_name(parent, name);
   MutexLock lock{mu_};
-  if (Dentry* known = find_locked(parent, name, hash_of_name(parent, name))) {
+  if (Dentry* known = find_locked(parent, name, hash)) {
     return ref(*known->node);
   }
   const layer::LayerIndex layer = seed.layer;
   for (const auto& key : {seed.upper_key, seed.lower_key}) {
     const auto found = key ? links_.find(*key) : links_.end();
     if (found != links_.end()) {
-      insert_locked(*found->second, parent, name, layer);
+      insert_locked(*found->second, parent, name, hash, layer);
       nameless_.erase(found->second);
       return ref(*found->second);
     }
   }
   Node* made = make_locked(std::move(seed));
-  insert_locked(*made, parent, name, layer);
+  insert_locked(*made, parent, name, hash, layer);
   return ref(*made);
 }
 
 NodeRef NodeTable::attach_orphan(NodeSeed&& seed, Orphan orphan) {
   MutexLock lock{mu_};
   Node* made = make_locked(std::move(seed));
-  made->extra_ = std::make_unique<FileExtra>();
-  made->extra_->orphan = std::move(orphan);
+  extra_locked(*made).orphan = std::move(orphan);
   nameless_.insert(made);
   return ref(*made);
 }
 
 void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer) {
+  const std::uint32_t hash = hash_of_name(parent, name);
   MutexLock lock{mu_};
-  if (find_locked(parent, name, hash_of_name(parent, name)) == nullptr) {
-    insert_locked(node, parent, name, layer);
+  if (find_locked(parent, name, hash) == nullptr) {
+    insert_locked(node, parent, name, hash, layer);
   }
+  node.told = false;  // its times
   if (node.extra_) {
     node.extra_->orphan = {};  // O_TMPFILE that was given a name
   }
@@ -161,16 +163,14 @@ void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) 
       return;
     }
     Node& node = *dentry->node;
+    node.told = false;
     if (node.names_ == dentry && dentry->next_name == nullptr) {
       nameless_.insert(&node);
       if (node.is_directory()) {
         node.directory_->orphan = std::move(orphan);
         node.directory_->removed = true;
       } else {
-        if (!node.extra_) {
-          node.extra_ = std::make_unique<FileExtra>();
-        }
-        node.extra_->orphan = std::move(orphan);
+        extra_locked(node).orphan = std::move(orphan);
       }
     } else {
       unused = std::move(orphan);
@@ -190,8 +190,9 @@ void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_par
       return;
     }
     Node& node = *old->node;
+    node.told = false;
     // Insert first: the node must not lose its last name in between.
-    insert_locked(node, to_parent, to, old->layer);
+    insert_locked(node, to_parent, to, hash_of_name(to_parent, to), old->layer);
     drop_dentry_locked(old, dead);
   }
   destroy(dead);
@@ -293,11 +294,6 @@ bool NodeTable::is_first_name(const Dentry& dentry) {
   return dentry.node->names_ == &dentry;
 }
 
-bool NodeTable::has_extra(Node& node) {
-  MutexLock lock{mu_};
-  return node.extra_ != nullptr;
-}
-
 FileExtra NodeTable::extra_of(Node& node) {
   MutexLock lock{mu_};
   return node.extra_ ? *node.extra_ : FileExtra{};
@@ -306,11 +302,16 @@ FileExtra NodeTable::extra_of(Node& node) {
 void NodeTable::update_extra(Node& node, const std::function<void(FileExtra&)>& change) {
   MutexLock lock{mu_};
   unregister_keys_locked(node);
+  change(extra_locked(node));
+  register_keys_locked(node);
+}
+
+FileExtra& NodeTable::extra_locked(Node& node) {
   if (!node.extra_) {
     node.extra_ = std::make_unique<FileExtra>();
+    node.has_extra_ = true;
   }
-  change(*node.extra_);
-  register_keys_locked(node);
+  return *node.extra_;
 }
 
 std::size_t NodeTable::size() {
@@ -328,11 +329,11 @@ Dentry* NodeTable::find_locked(Node& parent, std::string_view name, std::uint32_
 }
 
 Dentry* NodeTable::insert_locked(Node& node, Node& parent, std::string_view name,
-                                 layer::LayerIndex layer) {
-  if (dentries_ >= buckets_.size()) {
+                                 std::uint32_t hash, layer::LayerIndex layer) {
+  if (2 * dentries_ >= buckets_.size()) {
     resize_locked(buckets_.size() * 2);
   }
-  Dentry* dentry = make_dentry(node, parent, name, layer, hash_of_name(parent, name));
+  Dentry* dentry = make_dentry(node, parent, name, layer, hash);
   link_bucket_locked(*dentry);
   dentry->next_name = node.names_;
   node.names_ = dentry;
@@ -416,13 +417,13 @@ Node* NodeTable::make_locked(NodeSeed&& seed) {
     return node;
   }
   if (seed.lower_key || seed.upper_key || !seed.index_name.empty() || seed.data) {
-    node->extra_ = std::make_unique<FileExtra>();
-    node->extra_->lower_key = seed.lower_key;
-    node->extra_->upper_key = seed.upper_key;
-    node->extra_->index_name = std::move(seed.index_name);
-    node->extra_->union_nlink = seed.union_nlink;
+    FileExtra& extra = extra_locked(*node);
+    extra.lower_key = seed.lower_key;
+    extra.upper_key = seed.upper_key;
+    extra.index_name = std::move(seed.index_name);
+    extra.union_nlink = seed.union_nlink;
     node->metacopy = seed.data.has_value();
-    node->extra_->data = std::move(seed.data);
+    extra.data = std::move(seed.data);
     register_keys_locked(*node);
   }
   return node;

@@ -101,7 +101,7 @@ class NodeTable {
   /// Where the known name was found; kUpper once copied up.
   [[nodiscard]] std::optional<layer::LayerIndex> layer_of(Node& parent, std::string_view name);
   [[nodiscard]] bool is_first_name(const Dentry& dentry);
-  [[nodiscard]] bool has_extra(Node& node);
+  [[nodiscard]] static bool has_extra(const Node& node) { return node.has_extra_.load(); }
   /// A copy of the extra state; default when there is none.
   [[nodiscard]] FileExtra extra_of(Node& node);
   /// Changes the extra state (made when missing) under the lock; registers changed link keys.
@@ -113,8 +113,9 @@ class NodeTable {
     std::size_t operator()(const LinkKey& key) const;
   };
   Dentry* find_locked(Node& parent, std::string_view name, std::uint32_t hash) REQUIRES(mu_);
-  Dentry* insert_locked(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer)
-      REQUIRES(mu_);
+  Dentry* insert_locked(Node& node, Node& parent, std::string_view name, std::uint32_t hash,
+                        layer::LayerIndex layer) REQUIRES(mu_);
+  static FileExtra& extra_locked(Node& node);
   void link_bucket_locked(Dentry& dentry) REQUIRES(mu_);
   void unlink_bucket_locked(Dentry& dentry) REQUIRES(mu_);
   void drop_dentry_locked(Dentry* dentry, Node*& dead) REQUIRES(mu_);

@@ -10,6 +10,45 @@ using node::Node;
 using node::NodeDirectory;
 using node::NodeRef;
 
+/// What somebody who goes through the names of a directory keeps between them: locks and handles.
+class FileSystem::ManyNames {
+ public:
+  ManyNames(FileSystem& fs, Node& directory) : fs_(fs), directory_(directory) {}
+  [[nodiscard]] Node& directory() { return directory_; }
+  NodeDirectory& hold() {
+    if (!held_) {
+      held_.emplace(fs_, directory_);
+    }
+    return held_->access;
+  }
+  /// Before what takes the locks itself.
+  void let_go() { held_.reset(); }
+
+ private:
+  struct Held {
+    Held(FileSystem& fs, Node& directory)
+        : tree(fs.locks_.tree),
+          lock(fs.locks_, LockMode::kShared, &directory),
+          access(fs.handles_, directory) {}
+    SharedLock tree;
+    DirLock lock;
+    NodeDirectory access;
+  };
+  FileSystem& fs_;
+  Node& directory_;
+  std::optional<Held> held_;
+};
+
+Result<Entry> FileSystem::listed_entry(ManyNames& names, const char* name, NodeRef known,
+                                       ListingHint hint) {
+  if (known) {
+    names.let_go();
+    const FileStat stat = TRY(stat_node(*known));
+    return Entry{std::move(known), stat};
+  }
+  return resolve_in(names.hold(), names.directory(), name, hint);
+}
+
 Result<std::shared_ptr<const merge::Listing>> FileSystem::listing(Node& directory,
                                                                   std::uint64_t offset) {
   // From the start a reader sees the present names; one under way may go on with what it has,
@@ -60,19 +99,32 @@ Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, Dir
     }
   }
   const auto& entries = listed->entries();
+  ManyNames names{*this, directory};
   for (std::size_t i = listed->position_after(offset); i < entries.size(); ++i) {
     const merge::ListedEntry& entry = entries[i];
     const char* name = listed->name(entry);
     bool room = true;
-    if (plus == Plus::kYes) {
-      // The listing tells the topmost part that has the name, unless names changed since. (A
-      // copy-up of the directory itself only adds a part at the top, which cannot have it.)
-      auto found = resolve(directory, name, {entry.part, listed->version()});
+    if (plus != Plus::kNo) {
+      NodeRef known = table_.find(directory, name);
+      if (known && known->told.load(std::memory_order_relaxed) && plus == Plus::kUntold) {
+        if (!sink.add(name, known->ino(), entry.type, entry.offset)) {
+          break;
+        }
+        continue;
+      }
+      auto found = listed_entry(names, name, std::move(known),
+                                {entry.places(), listed->version(), listed->part_count()});
       if (!found && found.error() == ENOENT) {
         continue;
       }
       const std::uint64_t ino = found ? found->stat.ino : entry.ino;
+      if (found) {
+        found->node->told.store(true, std::memory_order_relaxed);  // afterwards it is the kernel's
+      }
       room = sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, entry.offset);
+      if (found && found->node) {
+        found->node->told.store(false, std::memory_order_relaxed);
+      }
     } else {
       const auto ino = listed_ino(directory, *listed, entry);
       if (!ino && ino.error() == ENOENT) {

@@ -76,7 +76,10 @@ class FileSystem {
   }
 
   Result<Entry> lookup(node::Node& parent, const char* name);
-  void forget(node::Node& node, std::uint64_t count) { table_.forget(node, count); }
+  void forget(node::Node& node, std::uint64_t count) {
+    node.told.store(false, std::memory_order_relaxed);
+    table_.forget(node, count);
+  }
   Result<FileStat> getattr(node::Node& node);
   Result<FileStat> setattr(const RequestContext& context, node::Node& node,
                            const AttrChange& change);
@@ -188,12 +191,16 @@ class FileSystem {
   // names
   Status check_new_name(const char* name) const;
   Status writable() const { return read_only() ? Status{Errno{EROFS}} : Status{}; }
-  /// What a listing knows: parts above `first_part` lack the name, while the version is this one.
+  /// What a listing knows of a name, while the directory has this version and so many parts.
   struct ListingHint {
-    std::size_t first_part = 0;
+    merge::NamePlaces places = merge::NamePlaces::from(0);
     std::uint32_t version = 0;
+    std::size_t part_count = 0;
   };
   Result<Entry> resolve(node::Node& parent, const char* name, ListingHint hint);
+  /// A name that is not known yet. The caller holds tree and the directory's DirLock.
+  Result<Entry> resolve_in(node::NodeDirectory& directory, node::Node& parent, const char* name,
+                           ListingHint hint);
   Result<node::NodeSeed> seed_of(node::NodeDirectory& directory, node::Node& parent,
                                  const char* name, merge::Resolution& resolution);
   Status seed_lower_link(node::NodeDirectory& directory, node::Node& parent, const char* name,
@@ -293,6 +300,9 @@ class FileSystem {
 
   Result<std::shared_ptr<const merge::Listing>> listing(node::Node& directory,
                                                         std::uint64_t offset);
+  class ManyNames;
+  Result<Entry> listed_entry(ManyNames& names, const char* name, node::NodeRef known,
+                             ListingHint hint);
   Result<std::uint64_t> listed_ino(node::Node& directory, const merge::Listing& listing,
                                    const merge::ListedEntry& entry);
 

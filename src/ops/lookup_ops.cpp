@@ -157,18 +157,31 @@ Result<Entry> FileSystem::lookup(Node& parent, const char* name) {
 Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hint) {
   if (NodeRef known = table_.find(parent, name)) {
     // The server is the only writer: what it knows needs no search.
+    known->told.store(false, std::memory_order_relaxed);
     const FileStat stat = TRY(stat_node(*known));
     return Entry{std::move(known), stat};
   }
   SharedLock tree{locks_.tree};
   DirLock lock{locks_, LockMode::kShared, &parent};
+  NodeDirectory directory{handles_, parent};
+  return resolve_in(directory, parent, name, hint);
+}
+
+Result<Entry> FileSystem::resolve_in(NodeDirectory& directory, Node& parent, const char* name,
+                                     ListingHint hint) {
   if (parent.directory().removed.load()) {
     return Errno{ENOENT};
   }
-  NodeDirectory directory{handles_, parent};
-  const bool current = hint.version == parent.directory().version.load();
-  merge::Resolution resolution = TRY(
-      lookup_.find(directory, name, {current ? hint.first_part : 0, first_lower(parent, name)}));
+  // A copy-up of the directory itself only adds a part, which cannot have the name.
+  const bool current = hint.version == parent.directory().version.load() &&
+                       hint.part_count == directory.parts().size();
+  merge::Lookup::Hint known{.lazily = true};
+  if (current) {
+    known.places = hint.places;
+  } else {
+    known.first_lower = first_lower(parent, name);
+  }
+  merge::Resolution resolution = TRY(lookup_.find(directory, name, known));
   count_wasted(parent, resolution.wasted_probes);
   if (!resolution.found) {
     return Errno{ENOENT};
@@ -272,7 +285,7 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
   }
   // The count may be relative to the lower inode: ask what lies below this name.
   std::int64_t lower_nlink = 0;
-  const auto below = lookup_.find(parent, name, {1, 0});
+  const auto below = lookup_.find(parent, name, {merge::NamePlaces::from(1)});
   if (below && below->found && TRY(is_origin(parent, name, *below, *origin))) {
     lower_nlink = static_cast<std::int64_t>(below->stat.nlink);
     seed.lower_key = node::LinkKey{below->stat.dev, below->stat.ino};
@@ -358,7 +371,8 @@ Result<bool> FileSystem::lower_has(Node& directory, const char* name) {
     return false;
   }
   NodeDirectory access{handles_, directory};
-  return lookup_.exists_below(access, name, {1, first_lower(directory, name)});
+  return lookup_.exists_below(access, name,
+                              {merge::NamePlaces::from(1), first_lower(directory, name)});
 }
 
 /// 0 where nothing is known.

@@ -145,8 +145,10 @@ Status FileSystem::rmdir(Node& parent, const char* name) {
     return Errno{ENOTDIR};
   }
   SharedLock tree{locks_.tree};
+  std::uint32_t empty_version = 0;
   {
     const DirLock lock{locks_, LockMode::kShared, target.get()};
+    empty_version = target->directory().version.load();
     NodeDirectory access{handles_, *target};
     if (!TRY(merge::is_empty(f_.stack, access))) {
       return Errno{ENOTEMPTY};
@@ -158,7 +160,8 @@ Status FileSystem::rmdir(Node& parent, const char* name) {
   if (target->directory().removed.load()) {
     return Errno{ENOENT};
   }
-  if (!TRY(merge::is_empty(f_.stack, access))) {
+  if (target->directory().version.load() != empty_version &&
+      !TRY(merge::is_empty(f_.stack, access))) {
     return Errno{ENOTEMPTY};
   }
   const UpperPlace place = TRY(upper_place(parent));

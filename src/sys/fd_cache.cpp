@@ -1,5 +1,6 @@
 #include "sys/fd_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/hash.h"
@@ -7,7 +8,12 @@
 namespace plyfs::sys {
 
 FdCache::FdCache(std::size_t capacity)
-    : capacity_per_shard_(capacity / kShards > 0 ? capacity / kShards : 1) {}
+    : capacity_per_shard_(capacity / kShards > 0 ? capacity / kShards : 1) {
+  for (Shard& shard : shards_) {
+    MutexLock lock{shard.mu};
+    shard.entries.reserve(std::min(capacity_per_shard_, kReserved));
+  }
+}
 
 std::size_t FdCache::KeyHash::operator()(const FdKey& key) const {
   return hash_pair(reinterpret_cast<std::uintptr_t>(key.owner), key.slot);
@@ -34,21 +40,25 @@ FdPin FdCache::insert(const FdKey& key, FdPin pin, IfPresent if_present) {
   FdPin before;  // closed without the lock
   Shard& shard = shard_of(key);
   MutexLock lock{shard.mu};
-  const auto found = shard.entries.find(key);
-  if (found != shard.entries.end()) {
+  const auto [found, added] = shard.entries.try_emplace(key);
+  Entry& entry = found->second;
+  if (!added) {
     if (if_present == IfPresent::kKeep) {
-      return found->second.fd;
+      return entry.fd;
     }
-    before = std::exchange(found->second.fd, pin);
+    before = std::exchange(entry.fd, pin);
     return pin;
   }
-  if (shard.entries.size() >= capacity_per_shard_) {
+  if (shard.entries.size() > capacity_per_shard_) {
     before = evict(shard);
   }
-  Order place{nullptr};  // both allocate: before anything has changed
-  auto& added = *shard.entries.emplace(key, Entry{pin, place.begin(), false}).first;
-  place.front() = &added;
-  shard.order.splice(shard.order.end(), place);
+  try {
+    entry.position = shard.order.insert(shard.order.end(), &*found);
+  } catch (...) {
+    shard.entries.erase(found);
+    throw;
+  }
+  entry.fd = pin;
   return pin;
 }
 

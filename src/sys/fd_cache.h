@@ -53,6 +53,7 @@ class FdCache {
 
  private:
   static constexpr std::size_t kShards = 16;
+  static constexpr std::size_t kReserved = 256;  ///< per shard, at once: 2 KiB
   struct KeyHash {
     std::size_t operator()(const FdKey& key) const;
   };

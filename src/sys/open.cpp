@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,10 +18,36 @@ Result<UniqueFd> owned(int fd) {
   return UniqueFd{fd};
 }
 
-Result<UniqueFd> open_listing_with(ObjectRef directory, int flag) {
+constexpr int kDirectory = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+/// For kernels and sandboxes without openat2(2).
+Result<UniqueFd> refuse_mount(UniqueFd opened) {
+  struct ::statx raw {};
+  if (::statx(opened.borrow().get(), "", AT_EMPTY_PATH, STATX_TYPE, &raw) != 0) {
+    return Errno{errno};
+  }
+  const auto known = raw.stx_attributes & raw.stx_attributes_mask;
+  return (known & STATX_ATTR_MOUNT_ROOT) != 0 ? Result<UniqueFd>{Errno{EXDEV}} : std::move(opened);
+}
+
+Result<UniqueFd> open_directory_with(BorrowedFd dir, const char* name, int flags, Mounts mounts) {
+  if (mounts == Mounts::kEnter) {
+    return owned(::openat(dir.get(), name, flags | kDirectory));
+  }
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | kDirectory);
+  how.resolve = RESOLVE_NO_XDEV;
+  const long opened = ::syscall(SYS_openat2, dir.get(), name, &how, sizeof how);
+  // EPERM: O_NOATIME on what belongs to somebody else, or a seccomp filter older than the call.
+  if (opened >= 0 || (errno != ENOSYS && errno != EPERM)) {
+    return owned(static_cast<int>(opened));
+  }
+  return refuse_mount(TRY(owned(::openat(dir.get(), name, flags | kDirectory))));
+}
+
+Result<UniqueFd> open_listing_with(ObjectRef directory, int flag, Mounts mounts) {
   const char* name = directory.by_fd() ? "." : directory.name;
-  return owned(
-      ::openat(directory.dir.get(), name, flag | O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  return open_directory_with(directory.dir, name, flag | O_RDONLY, mounts);
 }
 
 Result<UniqueFd> open_file_with(ObjectRef object, int mode) {
@@ -71,14 +98,16 @@ Result<UniqueFd> open_beneath(BorrowedFd root, const char* path) {
   return owned(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
 }
 
-Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name) {
-  return owned(::openat(dir.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name, Mounts mounts) {
+  return open_directory_with(dir, name, O_PATH, mounts);
 }
 
-Result<UniqueFd> open_listing(ObjectRef directory) { return open_listing_with(directory, 0); }
+Result<UniqueFd> open_listing(ObjectRef directory) {
+  return open_listing_with(directory, 0, Mounts::kEnter);
+}
 
-Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known) {
-  return quietly(known, [&](int flag) { return open_listing_with(directory, flag); });
+Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known, Mounts mounts) {
+  return quietly(known, [&](int flag) { return open_listing_with(directory, flag, mounts); });
 }
 
 Result<UniqueFd> open_handle(ObjectRef object) {

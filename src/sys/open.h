@@ -18,6 +18,12 @@ struct QuietReads {
 
 enum class Access : unsigned char { kRead, kReadWrite };
 
+/// What becomes of a directory over which something is mounted.
+enum class Mounts : unsigned char {
+  kEnter,
+  kRefuse,  ///< EXDEV
+};
+
 /// Opens a path as the user wrote it, following links (layer roots, work directories).
 Result<UniqueFd> open_directory_path(const char* path);
 /// Anything, as the user wrote it, as a handle (O_PATH).
@@ -25,12 +31,14 @@ Result<UniqueFd> open_path(const char* path);
 /// What lies at `path` below `root`, across mounts, as a handle. ELOOP for a link on the way.
 Result<UniqueFd> open_beneath(BorrowedFd root, const char* path);
 /// A directory below `dir`, as a handle for *at calls (O_PATH). ENOTDIR, ENOENT, ELOOP for links.
-Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name);
+Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name,
+                                   Mounts mounts = Mounts::kEnter);
 /// A directory opened for getdents64.
 Result<UniqueFd> open_listing(ObjectRef directory);
 /// The same two without a trace, where that is allowed. `known` saves trying in vain; null: tries.
 Result<UniqueFd> open_file_quietly(ObjectRef object, QuietReads* known = nullptr);
-Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known = nullptr);
+Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known = nullptr,
+                                      Mounts mounts = Mounts::kEnter);
 /// O_PATH handle of any object, links not followed.
 Result<UniqueFd> open_handle(ObjectRef object);
 /// O_PATH handle of what a descriptor of any kind has open: holds the inode, opens nothing.

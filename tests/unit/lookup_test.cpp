@@ -307,7 +307,7 @@ TEST_CASE("layers that are known to lack a name are not asked", "[merge]") {
   make(layers.path(2), "low", 'F');
   Root root{layers.stack()};
   const Lookup lookup{layers.stack()};
-  const auto found = lookup.find(root, "low", {0, 3});
+  const auto found = lookup.find(root, "low", {.first_lower = 3});
   REQUIRE(found);
   CHECK(found->layer == 3);
   CHECK(root.opened == 1);
