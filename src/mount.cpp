@@ -254,7 +254,8 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   policy.keep_uid = !options_.ids.squash_uid;
   policy.keep_gid = !options_.ids.squash_gid;
   policy.privileges = privileges_;
-  foundation.whiteouts = std::make_unique<layer::Whiteouts>(*foundation.workdir, found);
+  foundation.whiteouts = std::make_unique<layer::Whiteouts>(*foundation.workdir,
+                                                            foundation.stack[layer::kUpper], found);
   foundation.engine = std::make_unique<copyup::Engine>(*foundation.workdir, policy);
   return true;
 }

@@ -36,4 +36,7 @@ class TickScale {
   std::chrono::steady_clock::time_point time_;
 };
 
+/// How many ticks so much time is, as learnt since the process began.
+std::uint64_t ticks_in(std::chrono::nanoseconds time);
+
 }  // namespace plyfs

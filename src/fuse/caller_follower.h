@@ -30,10 +30,10 @@ class CallerFollower {
     }
   }
 
-  /// To be called after each request, with the time until its reply was ready.
-  void on_reply(DiskWaits::Clock::duration service) {
+  /// To be called after each request, with the time until its reply was ready, in ticks.
+  void on_reply(std::uint64_t service) {
     if (allowed_) {
-      waits_.note(DiskWaits::may_have_waited(service) && sys::sleeps() != sleeps_);
+      waits_.note(waits_.may_have_waited(service) && sys::sleeps() != sleeps_);
       if (bound_to_ && waits_.many()) {
         set_free();
       }
@@ -67,11 +67,11 @@ class RingPlace {
  public:
   /// With `on` false it does nothing.
   RingPlace(unsigned processor, bool on);
-  /// To be called after each request, with the time until its reply was ready.
-  void on_reply(DiskWaits::Clock::duration service) {
+  /// To be called after each request, with the time until its reply was ready, in ticks.
+  void on_reply(std::uint64_t service) {
     // It sleeps before each request, so what it did meanwhile is not known: long is taken for
     // waiting.
-    waits_.note(DiskWaits::may_have_waited(service));
+    waits_.note(waits_.may_have_waited(service));
     if (allowed_ && waits_.many() != free_) {
       move(waits_.many());
     }

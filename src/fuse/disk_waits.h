@@ -9,15 +9,17 @@
 #include <chrono>
 #include <cstdint>
 
+#include "base/ticks.h"
+
 namespace plyfs::fuse {
 
 /// Of one worker, used by its thread only.
 class DiskWaits {
  public:
-  using Clock = std::chrono::steady_clock;
-
-  /// Whether it is worth a system call to ask if the thread slept meanwhile.
-  [[nodiscard]] static bool may_have_waited(Clock::duration service) { return service > kShort; }
+  /// Whether a request took so long that it is worth a system call to ask if the thread slept.
+  [[nodiscard]] bool may_have_waited(std::uint64_t service_ticks) const {
+    return service_ticks > short_ticks_;
+  }
   /// Of each request.
   void note(bool waited) {
     if (waited) {
@@ -36,6 +38,7 @@ class DiskWaits {
   static constexpr std::uint32_t kMany = 8;
   static constexpr std::uint32_t kMost = 16;
 
+  const std::uint64_t short_ticks_ = ticks_in(kShort);
   std::uint32_t level_ = 0;
   bool many_ = false;
 };

@@ -2,7 +2,6 @@
 // fuse/session for the request that this thread is serving.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 
 #include "sys/fuse_ring.h"
@@ -24,10 +23,9 @@ struct RawRequest {
   bool kill_suid_sgid = false;      ///< WRITE, SETATTR and OPEN under FUSE_HANDLE_KILLPRIV_V2
   bool from_page_cache = false;     ///< WRITE of the kernel's writeback
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
-  std::chrono::steady_clock::time_point answered;  ///< when the reply was ready
-  std::uint64_t answered_ticks = 0;                ///< likewise, by base/ticks
-  bool failed = false;                             ///< the reply was an error
-  bool unnamed = false;                            ///< FUSE_TMPFILE, handed to libfuse as a CREATE
+  std::uint64_t answered_ticks = 0;  ///< when the reply was ready; 0: not answered
+  bool failed = false;               ///< the reply was an error
+  bool unnamed = false;              ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };
 
 /// Of the request being served by the calling thread.

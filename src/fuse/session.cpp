@@ -85,6 +85,21 @@ void name_backing(std::int32_t backing, const iovec& reply) {
   std::memcpy(static_cast<char*>(at) + (sizeof out - sizeof backing), &backing, sizeof backing);
 }
 
+/// A small reply in one piece: the kernel looks up the page of each piece.
+long write_reply(int device, const iovec* parts, int count) {
+  constexpr std::size_t kSmall = 512;
+  alignas(kSmall) char whole[kSmall];
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i) {
+    if (parts[i].iov_len > kSmall - size) {
+      return sys::write_message(device, parts, count);
+    }
+    std::memcpy(whole + size, parts[i].iov_base, parts[i].iov_len);
+    size += parts[i].iov_len;
+  }
+  return sys::write_message(device, whole, size);
+}
+
 long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   RawRequest& raw = raw_request();
   if (raw.opcode == FUSE_INIT && count >= 2) {
@@ -100,14 +115,13 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   const bool notification = header.unique == 0;
   if (!notification) {
     // Before it wakes the caller, who may go first.
-    raw.answered = DiskWaits::Clock::now();
     raw.answered_ticks = ticks_now();
   }
   if (raw.backing != 0 && !notification && header.error == 0 && count >= 2) {
     name_backing(raw.backing, parts[1]);
   }
   if (path.slot == nullptr || notification) {
-    return sys::write_message(path.device, parts, count);
+    return write_reply(path.device, parts, count);
   }
   return path.ring->reply(*std::exchange(path.slot, nullptr), parts, count, path.own_ring);
 }
@@ -293,17 +307,15 @@ Session::Served Session::serve_one(int device, char* buffer, CallerFollower* fol
     return Served::kEnd;
   }
   if (follower != nullptr) [[likely]] {
-    const auto began = DiskWaits::Clock::now();
     follower->on_request(static_cast<pid_t>(header_of(buffer).pid));
-    process(buffer, *got);
-    follower->on_reply(raw_request().answered - began);  // without a reply: long ago
+    follower->on_reply(process(buffer, *got));
     return Served::kRequest;
   }
-  process(buffer, *got);
+  (void)process(buffer, *got);
   return Served::kRequest;
 }
 
-void Session::process(char* bytes, std::size_t size) {
+std::uint64_t Session::process(char* bytes, std::size_t size) {
   const std::uint64_t began = ticks_now();
   const std::uint32_t opcode = header_of(bytes).opcode;
   inspect(bytes, size);
@@ -315,11 +327,13 @@ void Session::process(char* bytes, std::size_t size) {
   message.size = size;
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
+  const RawRequest& raw = raw_request();
+  const bool answered = raw.answered_ticks > began;
   if (WorkerCounters* const counters = thread_counters(); counters != nullptr) [[likely]] {
-    const RawRequest& raw = raw_request();
-    const std::uint64_t ended = raw.answered_ticks > began ? raw.answered_ticks : ticks_now();
+    const std::uint64_t ended = answered ? raw.answered_ticks : ticks_now();
     (*counters)[opcode < kOpcodes ? opcode : kOpcodes - 1].count(ended - began, raw.failed);
   }
+  return answered ? raw.answered_ticks - began : 0;
 }
 
 Result<Session::Worker> Session::make_worker() {
@@ -499,15 +513,14 @@ bool Session::serve_ring(sys::FuseRing& ring, unsigned processor, RingPlace& pla
       continue;
     }
     path.slot = *slot;
-    const auto began = DiskWaits::Clock::now();
-    process((*slot)->message(), (*slot)->size());
+    const std::uint64_t service = process((*slot)->message(), (*slot)->size());
     if (path.slot != nullptr) {
       // It is answered later, by the flusher, which needs us to serve others meanwhile.
       path.slot = nullptr;
       (void)ring.lend_slot(sys::BorrowedFd{path.device}, processor);
       continue;
     }
-    place.on_reply(raw_request().answered - began);
+    place.on_reply(service);
     if (watch.is_over()) {
       return true;
     }

@@ -68,7 +68,7 @@ class Session {
   /// `follower` may be null.
   Status serve_init();
   Served serve_one(int device, char* buffer, CallerFollower* follower);
-  void process(char* bytes, std::size_t size);
+  std::uint64_t process(char* bytes, std::size_t size);
   /// What a thread that reads requests needs. Made before it starts: then it cannot lack memory.
   struct Worker {
     sys::UniqueFd device;

@@ -58,7 +58,7 @@ bool reply_spliced(fuse_req_t request, sys::BorrowedFd file, std::size_t size_by
   fuse_out_header header{};
   header.len = static_cast<std::uint32_t>(sizeof header + rest);
   header.unique = raw.unique;
-  raw.answered = DiskWaits::Clock::now();
+  raw.answered_ticks = ticks_now();
   if (!pages->send(reply_path().device, {&header, sizeof header}, file, offset, rest)) {
     pipe.drop();
     return false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,6 +39,10 @@ struct Layer {
   std::optional<CoveredDirectory> covered;
   /// Reading a lower layer leaves no trace where that can be, as with the kernel's overlayfs.
   std::unique_ptr<sys::QuietReads> quiet = std::make_unique<sys::QuietReads>();
+  /// The upper's: the inode that this mount's whiteouts are links of, on `dev`. 0: not made yet. It
+  /// is one as long as the mount lives, so a listing need not ask.
+  std::unique_ptr<std::atomic<std::uint64_t>> shared_whiteout =
+      std::make_unique<std::atomic<std::uint64_t>>(0);
 };
 
 /// Fills in what is to be known of a layer whose root is open: device, UUID, whether blocks tell.

@@ -17,22 +17,33 @@ Status Whiteouts::stage_whiteout(const StagedEntry& staged) {
     (void)TRY(writer.create_file(staged.directory(), staged.name(), 0444));
     return writer.set_xattr(staged.object(), mark_name(*abilities_.marks, Mark::kWhiteout), "y", 0);
   }
+  TRY(make_shared_whiteout());
   const sys::ObjectRef shared{workdir_.staging(), kSharedName};
-  if (!shared_ready_.load(std::memory_order_acquire)) {
-    MutexLock lock{shared_mu_};
-    if (!shared_ready_.load(std::memory_order_relaxed)) {
-      const Status made = writer.make_node(shared.dir, shared.name, kTypeChar, 0);
-      if (!made && made.error() != EEXIST) {
-        return made;
-      }
-      shared_ready_.store(true, std::memory_order_release);
-    }
-  }
   const Status linked = writer.make_link(shared, staged.directory(), staged.name());
   if (linked || (linked.error() != EMLINK && linked.error() != EPERM)) {
     return linked;
   }
   return writer.make_node(staged.directory(), staged.name(), kTypeChar, 0);
+}
+
+Status Whiteouts::make_shared_whiteout() {
+  if (shared_ready_.load(std::memory_order_acquire)) {
+    return {};
+  }
+  MutexLock lock{shared_mu_};
+  if (shared_ready_.load(std::memory_order_relaxed)) {
+    return {};
+  }
+  const Status made = workdir_.writer().make_node(workdir_.staging(), kSharedName, kTypeChar, 0);
+  if (!made && made.error() != EEXIST) {
+    return made;
+  }
+  const FileStat stat = TRY(sys::stat_object({workdir_.staging(), kSharedName}));
+  if (stat.is_whiteout_device() && stat.dev == upper_.dev) {
+    upper_.shared_whiteout->store(stat.ino);
+  }
+  shared_ready_.store(true, std::memory_order_release);
+  return {};
 }
 
 Status Whiteouts::prepare(const UpperDirectory& dir) {

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/mutex.h"
+#include "layer/layer_stack.h"
 #include "layer/probe.h"
 #include "layer/upper_abilities.h"
 #include "layer/workdir.h"
@@ -20,8 +21,8 @@ struct UpperDirectory {
 /// Thread-safe; the caller holds the directory's lock exclusively for every call.
 class Whiteouts {
  public:
-  Whiteouts(Workdir& workdir, const UpperAbilities& abilities)
-      : workdir_(workdir), abilities_(abilities) {}
+  Whiteouts(Workdir& workdir, const Layer& upper, const UpperAbilities& abilities)
+      : workdir_(workdir), upper_(upper), abilities_(abilities) {}
 
   /// Hides the layers below at `name`, where the upper has nothing.
   Status add(const UpperDirectory& dir, const char* name);
@@ -45,9 +46,11 @@ class Whiteouts {
  private:
   Status stage_whiteout(const StagedEntry& staged);
   Status prepare(const UpperDirectory& dir);
+  Status make_shared_whiteout();
   Status make_aufs_file(sys::BorrowedFd dir, const char* name, AufsHint* hint);
 
   Workdir& workdir_;
+  const Layer& upper_;
   const UpperAbilities abilities_;
   /// WORK/work/#w: the one inode that whiteouts are hard links of (kernel does the same).
   std::atomic<bool> shared_ready_{false};

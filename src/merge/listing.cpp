@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/hash.h"
 #include "layer/format.h"
@@ -38,6 +39,7 @@ class ListingBuilder {
       return {};
     }
     dir_ = opened->borrow();
+    same_device_.reset();
     bool saw_aufs = false;
     bool saw_opaque = false;
     Status failure;
@@ -146,8 +148,24 @@ class ListingBuilder {
            covered->components[part_->covered - 1U] == raw.name;
   }
 
+  /// Whether it is another name of the inode that is known for a whiteout.
+  Result<bool> is_shared_whiteout(const sys::RawEntry& raw) {
+    const layer::Layer& layer = stack_[part_->layer];
+    if (raw.type != entry_type_of(kTypeChar) || raw.ino != layer.shared_whiteout->load()) {
+      return false;
+    }
+    if (!same_device_) {  // a number says nothing in another filesystem or subvolume
+      same_device_ = TRY(sys::stat_object({dir_, ""})).dev == layer.dev;
+    }
+    return *same_device_;
+  }
+
   Status classify(const sys::RawEntry& raw, Raw& made) {
     made.entry.type = raw.type;
+    if (TRY(is_shared_whiteout(raw))) {
+      made.whiteout = true;
+      return {};
+    }
     const bool may_be_device =
         raw.type == entry_type_of(kTypeChar) || raw.type == kEntryTypeUnknown;
     const bool may_be_marked =
@@ -181,6 +199,7 @@ class ListingBuilder {
   DirectoryPart* part_ = nullptr;
   std::uint16_t part_index_ = 0;
   sys::BorrowedFd dir_;
+  std::optional<bool> same_device_;  ///< of the part and its layer's root; asked when needed
   std::vector<Raw> raws_;
   std::shared_ptr<Listing> listing_ = std::make_shared<Listing>();
 };

@@ -282,11 +282,15 @@ std::size_t NodeTable::name_count(Node& node) {
   return count;
 }
 
-std::optional<layer::LayerIndex> NodeTable::layer_of(Node& parent, std::string_view name) {
+std::optional<NodeTable::NameFacts> NodeTable::facts_of(Node& parent, std::string_view name) {
   const std::uint32_t hash = hash_of_name(parent, name);
   MutexLock lock{mu_};
-  const Dentry* dentry = find_locked(parent, name, hash);
-  return dentry == nullptr ? std::nullopt : std::optional{dentry->layer};
+  const Dentry* const dentry = find_locked(parent, name, hash);
+  if (dentry == nullptr) {
+    return std::nullopt;
+  }
+  const bool only = dentry->node->names_ == dentry && dentry->next_name == nullptr;
+  return NameFacts{dentry->layer, only};
 }
 
 bool NodeTable::is_first_name(const Dentry& dentry) {

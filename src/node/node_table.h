@@ -98,8 +98,12 @@ class NodeTable {
 
   [[nodiscard]] NodeNames names_of(Node& node);
   [[nodiscard]] std::size_t name_count(Node& node);
-  /// Where the known name was found; kUpper once copied up.
-  [[nodiscard]] std::optional<layer::LayerIndex> layer_of(Node& parent, std::string_view name);
+  struct NameFacts {
+    layer::LayerIndex layer = 0;  ///< where it was found; kUpper once copied up
+    bool only = false;            ///< its node has no other known name
+  };
+  /// nullopt when nobody knows that name.
+  [[nodiscard]] std::optional<NameFacts> facts_of(Node& parent, std::string_view name);
   [[nodiscard]] bool is_first_name(const Dentry& dentry);
   [[nodiscard]] static bool has_extra(const Node& node) { return node.has_extra_.load(); }
   /// A copy of the extra state; default when there is none.

@@ -40,7 +40,8 @@ Status FileSystem::unlink(Node& parent, const char* name) {
   if (target->is_directory()) {
     return Errno{EISDIR};
   }
-  if (!target->in_upper() && f_.index && table_.extra_of(*target).lower_key) {
+  if (!target->in_upper() && f_.index && table_.has_extra(*target) &&
+      table_.extra_of(*target).lower_key) {
     // The other names must learn that one is gone: their count lives with the copy (kernel:
     // ovl_nlink_start).
     TRY(ensure_upper(*target, Want::kMetadata));
@@ -54,14 +55,14 @@ Status FileSystem::unlink(Node& parent, const char* name) {
 /// The caller holds tree and the parent's DirLock exclusively; the parent is in the upper.
 Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
   const UpperPlace place = TRY(upper_place(parent));
-  const auto found_in = table_.layer_of(parent, name);
-  if (!found_in) {
+  const auto known = table_.facts_of(parent, name);
+  if (!known) {
     return Errno{ENOENT};  // removed or renamed since it was looked up
   }
-  const bool indexed = !table_.extra_of(target).index_name.empty();
+  const bool indexed = table_.has_extra(target) && !table_.extra_of(target).index_name.empty();
   // Only we change names, so the upper has what we found or put there, and nothing else. But a name
   // that leads to the index may be in the upper or not.
-  UpperState state = *found_in == layer::kUpper ? UpperState::kObject : UpperState::kAbsent;
+  UpperState state = known->layer == layer::kUpper ? UpperState::kObject : UpperState::kAbsent;
   if (indexed) {
     state = TRY(upper_state(place, name));
   }
@@ -75,11 +76,10 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
     TRY(before_link_change(target, union_nlink));
   }
   node::Orphan orphan;
-  if (table_.name_count(target) == 1) {
+  if (known->only) {
     sys::FdPin dir = place.fd;
     if (state == UpperState::kAbsent) {
-      const NodeNames names = table_.names_of(target);
-      const merge::DirectoryPart* part = node::part_in(parent, names.dentry->layer);
+      const merge::DirectoryPart* part = node::part_in(parent, known->layer);
       dir = TRY(handles_.open(parent, *part));
     }
     orphan = orphan_of(target, dir, name);

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -43,8 +44,10 @@ Result<UniqueFd> clone_fuse_device(BorrowedFd device) {
   return same;
 }
 
+// These are made for every message. They are no points of cancellation, which read(3) is: that
+// takes two atomic operations each time in a program with threads, and nobody here is cancelled.
 Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes) {
-  const ssize_t got = ::read(device.get(), buffer, size_bytes);
+  const long got = ::syscall(SYS_read, device.get(), buffer, size_bytes);
   if (got < 0) {
     return Errno{errno};
   }
@@ -93,7 +96,11 @@ Messages messages_on(BorrowedFd device, bool wait) {
 }
 
 long write_message(int device, const iovec* parts, int count) {
-  return ::writev(device, parts, count);
+  return ::syscall(SYS_writev, device, parts, count);
+}
+
+long write_message(int device, const void* message, std::size_t size_bytes) {
+  return ::syscall(SYS_write, device, message, size_bytes);
 }
 
 Result<UniqueFd> make_event() {

@@ -34,6 +34,7 @@ enum class Messages : std::uint8_t { kNone, kWaiting, kEnded };
 /// kEnded: unmounted.
 Messages messages_on(BorrowedFd device, bool wait);
 long write_message(int device, const iovec* parts, int count);
+long write_message(int device, const void* message, std::size_t size_bytes);
 Result<UniqueFd> make_event();
 /// Async-signal-safe.
 void signal_event(BorrowedFd event);
