@@ -26,13 +26,14 @@ sys::ObjectRef object_of(const Place& place) {
 void on_getattr(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*file*/) {
   serve(request, [&]() -> Status {
     Mirror& mirror = mirror_of(request);
+    Node& node = node_of(request, id);
     struct stat attributes {};
     {
       const Shared names{mirror.names};
-      attributes = TRY(stat_of(TRY(place_of(mirror, node_of(request, id)))));
+      attributes = TRY(stat_of(TRY(place_of(mirror, node))));
     }
     // Of a regular file the kernel keeps mtime itself, and does not look at ours.
-    (void)fuse_reply_attr(request, &attributes, mirror.timeout_s);
+    (void)fuse_reply_attr(request, &attributes, mirror.attr_timeout_s(node));
     return {};
   });
 }
@@ -90,7 +91,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t id, struct stat* wanted, int to_s
       }
       node.mode = attributes.st_mode;
     }
-    (void)fuse_reply_attr(request, &attributes, mirror.timeout_s);
+    (void)fuse_reply_attr(request, &attributes, mirror.attr_timeout_s(node));
     return {};
   });
 }

@@ -85,7 +85,7 @@ bool Listing::add_plain(const dirent64& entry) {
 }
 
 Result<bool> Listing::add(const dirent64& entry, int fd) {
-  if (!plus_ || is_dots(entry.d_name)) {
+  if (!plus_ || is_dots(entry.d_name) || mirror_of(request_).live) {
     return add_plain(entry);
   }
   if (fuse_add_direntry_plus(request_, nullptr, 0, entry.d_name, nullptr, 0) > size_ - used_) {
@@ -141,6 +141,10 @@ void list(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset, boo
   serve(request, [&]() -> Status {
     Listing listing{request, node_of(request, id), size, plus};
     TRY(listing.read(static_cast<std::uint64_t>(offset)));
+    const Mirror& mirror = mirror_of(request);
+    if (listing.used() == 0 && mirror.live) {
+      (void)fuse_lowlevel_notify_inval_inode(mirror.session, id, 0, 0);  // as plyfs: D-033
+    }
     if (fuse_reply_buf(request, listing.bytes(), listing.used()) != 0) {
       listing.take_back();
     }

@@ -30,8 +30,8 @@ constexpr std::size_t kOtherFiles = 2048;  // directories, and what is open with
 constexpr std::size_t kMostFiles = 1U << 16U;
 constexpr const char* kUsage =
     "usage: plyfs-bench-mirror [-f] [-o OPTION,...] DIRECTORY MOUNTPOINT\n"
-    "Shows DIRECTORY at MOUNTPOINT. Options: uring=on|off, follow=on|off, threads=N, and those of\n"
-    "libfuse. -f: stay in the foreground.\n";
+    "Shows DIRECTORY at MOUNTPOINT. Options: uring=on|off, follow=on|off, threads=N, live=on|off\n"
+    "(others change DIRECTORY), and those of libfuse. -f: stay in the foreground.\n";
 
 std::atomic<fuse::Session*> running_session{nullptr};
 
@@ -43,12 +43,16 @@ void on_stop_signal(int /*signal*/) {
 
 struct Arguments {
   bool foreground = false;
+  bool live = false;
   std::string source;
   fuse::SessionOptions session;
 };
 
-bool take_option(const std::string& word, fuse::SessionOptions& session) {
-  if (word == "uring=on" || word == "uring=off") {
+bool take_option(const std::string& word, Arguments& arguments) {
+  fuse::SessionOptions& session = arguments.session;
+  if (word == "live=on" || word == "live=off") {
+    arguments.live = word == "live=on";
+  } else if (word == "uring=on" || word == "uring=off") {
     session.use_rings = word == "uring=on";
   } else if (word == "follow=on" || word == "follow=off") {
     session.follow_callers = word == "follow=on";
@@ -71,7 +75,7 @@ bool parse(int count, char** words, Arguments& arguments) {
       const std::string list = std::string{words[++i]} + ',';
       for (std::size_t at = 0; at < list.size();) {
         const std::size_t end = list.find(',', at);
-        if (!take_option(list.substr(at, end - at), arguments.session)) {
+        if (!take_option(list.substr(at, end - at), arguments)) {
           return false;
         }
         at = end + 1;
@@ -133,7 +137,11 @@ int serve_mount(Arguments arguments, sys::Daemon daemon) {
   mirror.most_files = std::min(limit > kOtherFiles ? limit - kOtherFiles : 0, kMostFiles);
   sys::reserve_fds(std::min(limit, kMostFiles));
   mirror.timeout_s = 1.0e9;  // plyfs's own
-  mirror.writeback = true;
+  mirror.live = mirror.live_volumes = arguments.live;
+  mirror.writeback = !arguments.live;
+  if (arguments.live) {
+    mirror.nodes.show_times_of_files();
+  }
   auto source = sys::open_layer_root(arguments.source);
   auto listing = source ? sys::open_listing({source->borrow(), ""}) : std::move(source);
   if (!listing) {
@@ -149,7 +157,8 @@ int serve_mount(Arguments arguments, sys::Daemon daemon) {
   arguments.session.operations = &callbacks();
   arguments.session.words.emplace_back("fsname=plyfs-bench-mirror");
   if (arguments.session.threads == 0) {
-    arguments.session.threads = std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
+    arguments.session.threads =
+        arguments.live ? 1 : std::clamp(std::thread::hardware_concurrency(), 2U, 8U);
   }
   auto session = fuse::Session::make(arguments.session, mirror);
   if (!session) {

@@ -127,11 +127,17 @@ Status settle_mtime(Mirror& mirror, Node& node) {
   return {};
 }
 
+double Mirror::attr_timeout_s(const Node& node) const {
+  constexpr double kOneTick_s = 1.5e-9;  // the shortest that the kernel can count, as in volumes
+  return !live ? timeout_s : node.is(S_IFDIR) ? kOneTick_s : 0;
+}
+
 fuse_entry_param param_of(const Mirror& mirror, const Node& node, const struct stat& attributes) {
   fuse_entry_param param{};
   param.ino = id_of(mirror, node);
   param.attr = attributes;
-  param.attr_timeout = param.entry_timeout = mirror.timeout_s;
+  param.attr_timeout = mirror.attr_timeout_s(node);
+  param.entry_timeout = mirror.entry_timeout_s();
   return param;
 }
 

@@ -23,6 +23,11 @@ struct Mirror : fuse::Dispatcher {
   std::size_t most_files = 0;           ///< descriptors to keep, besides those that must be
   std::atomic<std::size_t> kept{0};     ///< of them
   std::atomic<bool> quiet_reads{true};  ///< O_NOATIME, until it is refused
+  /// What others do to the directory is seen by the next system call, as in a served volume of
+  /// plyfs: the kernel believes names for no time, and keeps no listing.
+  bool live = false;
+  [[nodiscard]] double entry_timeout_s() const { return live ? 0 : timeout_s; }
+  [[nodiscard]] double attr_timeout_s(const Node& node) const;
 };
 
 using Shared = std::shared_lock<std::shared_mutex>;

@@ -24,7 +24,8 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
       if (found) {
         param = param_of(mirror, mirror.nodes.enter(above, name, *found), *found);
       } else if (found.error() == ENOENT) {
-        param.entry_timeout = mirror.timeout_s;  // inode 0: the kernel remembers that it is absent
+        param.entry_timeout =
+            mirror.entry_timeout_s();  // inode 0: the kernel remembers that it is absent
       } else {
         return found.error();
       }

@@ -170,7 +170,7 @@ void NodeTable::note_mtime(Node& node, const timespec& mtime) {
 
 void NodeTable::note_write(Node& node) {
   const std::lock_guard lock{mu_};
-  node.mtime_moved = true;
+  node.mtime_moved = keeps_mtime_;
 }
 
 std::optional<timespec> NodeTable::take_mtime(Node& node) {

@@ -21,6 +21,8 @@ class NodeTable {
   NodeTable& operator=(const NodeTable&) = delete;
 
   [[nodiscard]] Node& root() { return *root_; }
+  /// The kernel keeps no times of its own: none is ever given back.
+  void show_times_of_files() { keeps_mtime_ = false; }
   /// The node of that name, one lookup more; made if there is none. `attributes` become what the
   /// kernel knows, unless it has known the node before: then `attributes` get its mtime.
   Node& enter(Node& parent, std::string_view name, struct stat& attributes);
@@ -55,6 +57,7 @@ class NodeTable {
   void free_unused(Node* node);
   void grow();
 
+  bool keeps_mtime_ = true;
   std::mutex mu_;
   std::vector<Node*> buckets_;  ///< a power of two
   std::size_t count_ = 0;

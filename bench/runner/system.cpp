@@ -109,6 +109,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
       system("fuse-mirror", "one directory through FUSE and nothing else, mounted by a user",
              kMirror, mirror),
       system("fuse-mirror-uring", "the same over io_uring", kMirror, mirror),
+      system("fuse-mirror-live", "the same where others may change the directory", kMirror, mirror),
       system("bindfs", "bindfs, mounted by a user", kBindfs, "bindfs"),
       system("bindfs-live", "bindfs that believes names and attributes for no time", kBindfs,
              "bindfs"),
@@ -123,7 +124,7 @@ std::vector<System> known_systems(const std::string& plyfs) {
       each.options = ",uring=off,passthrough=on";
     } else if ((each.kind == kPlyfs || each.kind == kPlyfsVolume || each.kind == kMirror) &&
                !each.name.ends_with(kOverIoUring)) {
-      each.options = ",uring=off";
+      each.options = each.name == "fuse-mirror-live" ? ",uring=off,live=on" : ",uring=off";
     } else if (each.name == "bindfs-live") {
       each.options = ",attr_timeout=0,entry_timeout=0,negative_timeout=0";
     } else if (each.name == "overlayfs-metacopy") {
