@@ -10,7 +10,7 @@
 #include "layer/layer_stack.h"
 #include "layer/probe.h"
 #include "plyfs/result.h"
-#include "sys/fd_cache.h"
+#include "sys/fd_slots.h"
 #include "sys/open.h"
 
 namespace plyfs::merge {
@@ -44,6 +44,8 @@ struct DirectoryPart {
   layer::AufsHint aufs;
   /// Where the layer holds it, from the layer's root; null = under the parent's part, by its name.
   std::unique_ptr<const std::string> path;
+  /// Its handle, where it belongs to a node that the kernel knows (node::DirectoryHandles).
+  mutable sys::FdSlot handle;
 
   DirectoryPart() = default;
   DirectoryPart(DirectoryPart&& other) noexcept
@@ -84,6 +86,8 @@ class DirectoryParts {
     return *this;
   }
 
+  /// Before building: how many there will be, about.
+  void reserve(std::size_t parts) { slots_.reserve(parts + 1); }
   /// While building, top first.
   void push_back(DirectoryPart part) {
     if (part.layer == layer::kUpper) {
@@ -108,7 +112,6 @@ class DirectoryParts {
  private:
   void keep_place() {
     if (slots_.empty()) {
-      slots_.reserve(2);
       slots_.emplace_back();
     }
   }

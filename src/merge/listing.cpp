@@ -28,7 +28,13 @@ std::size_t Listing::position_after(std::uint64_t offset) const {
 class ListingBuilder {
  public:
   ListingBuilder(const layer::LayerStack& stack, DirectoryAccess& directory)
-      : stack_(stack), directory_(directory) {}
+      : stack_(stack), directory_(directory) {
+    // Small directories are the rule; and pieces below 1 KiB cost malloc(3) little.
+    constexpr std::size_t kUsualNames = 24;
+    constexpr std::size_t kUsualBytes = 512;
+    raws_.reserve(kUsualNames);
+    listing_->names_.reserve(kUsualBytes);
+  }
 
   Status read_part(std::size_t index) {
     part_ = &directory_.parts()[index];

@@ -18,6 +18,7 @@ struct Lookup::Search {
   bool led_away = false;  ///< set by a directory that has an absolute redirect
   bool wants_data = false;
   std::optional<std::uint64_t> first_lower_ino;
+  std::size_t parts = 1;     ///< that it has at least, if it is a directory
   std::uint32_t absent = 0;  ///< lower layers that had nothing of that name
   Resolution result;
   Trace* trace = nullptr;  ///< for those who ask why
@@ -179,6 +180,7 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
     result.found = true;
     result.layer = candidate.layer;
     result.stat = stat;
+    result.parts.reserve(search.parts);
   }
   if (candidate.layer != layer::kUpper && !search.first_lower_ino) {
     search.first_lower_ino = stack_.shown_ino(candidate.layer, stat.dev, stat.ino);
@@ -328,6 +330,7 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
   search.name = name;
   search.trace = trace;
   DirectoryParts& parts = parent.parts();
+  search.parts = hint.places.count();
   const auto is_over = [&](std::size_t index) {
     return index + 1 < parts.size() && hint.places.any_behind(index);
   };

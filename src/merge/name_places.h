@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -33,6 +34,11 @@ class NamePlaces {
   /// Whether a part behind `part` may have it, `part` being the first or one behind that.
   [[nodiscard]] bool any_behind(std::size_t part) const {
     return following_ >> shift_of(part - first_ + 1) != 0;
+  }
+  /// In how many parts it is known to be, at least.
+  [[nodiscard]] std::size_t count() const {
+    const std::uint64_t some = (following_ | following_ >> 1) & kAskAll;
+    return following_ == kAskAll ? 1 : 1 + static_cast<std::size_t>(std::popcount(some));
   }
   /// `following` with one more part in it, `distance` behind the first. Parts too far behind to
   /// have a place of their own share the last, which can only say that they must be asked.

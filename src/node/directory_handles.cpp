@@ -21,12 +21,11 @@ merge::DirectoryPart* part_in(Node& directory, layer::LayerIndex layer) {
 }
 
 Result<sys::FdPin> DirectoryHandles::open(Node& directory, const merge::DirectoryPart& part) {
-  const sys::FdKey key{&directory, part.layer};
-  if (sys::FdPin cached = cache_.find(key)) {
+  if (sys::FdPin cached = cache_.find(part.handle)) {
     return cached;
   }
   sys::UniqueFd opened = TRY(open_uncached(directory, part));
-  return cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
+  return cache_.insert(part.handle, std::make_shared<const sys::UniqueFd>(std::move(opened)));
 }
 
 Result<DirectoryHandles::Way> DirectoryHandles::way_by_name(Node& directory,
@@ -45,7 +44,7 @@ Result<DirectoryHandles::Way> DirectoryHandles::way_by_name(Node& directory,
 
 Result<DirectoryHandles::Way> DirectoryHandles::way_to(Node& directory,
                                                        const merge::DirectoryPart& part) {
-  if (sys::FdPin cached = cache_.find({&directory, part.layer})) {
+  if (sys::FdPin cached = cache_.find(part.handle)) {
     return Way{std::move(cached)};
   }
   Way way = TRY(way_by_name(directory, part));
@@ -54,19 +53,14 @@ Result<DirectoryHandles::Way> DirectoryHandles::way_to(Node& directory,
 
 Result<sys::FdPin> DirectoryHandles::open_listed(Node& directory, const merge::DirectoryPart& part,
                                                  sys::QuietReads* quiet) {
-  const sys::FdKey key{&directory, part.layer};
-  if (cache_.find(key)) {
-    return sys::FdPin{};
-  }
   const Way way = TRY(way_by_name(directory, part));
   if (!way.directory) {
     return sys::FdPin{};
   }
-  sys::UniqueFd opened =
-      TRY(sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet, mounts_over(part)));
-  const int mine = opened.borrow().get();
-  sys::FdPin kept = cache_.insert(key, std::move(opened), sys::FdCache::IfPresent::kKeep);
-  return kept->borrow().get() == mine ? std::move(kept) : sys::FdPin{};  // somebody was faster
+  sys::FdPin opened = std::make_shared<const sys::UniqueFd>(TRY(
+      sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet, mounts_over(part))));
+  (void)cache_.insert(part.handle, opened);
+  return opened;
 }
 
 Result<sys::UniqueFd> DirectoryHandles::open_uncached(Node& directory,
@@ -126,7 +120,7 @@ std::string DirectoryHandles::path(Node& directory, const merge::DirectoryPart& 
 
 void DirectoryHandles::forget(Node& directory) {
   for (const merge::DirectoryPart& part : directory.directory().parts) {
-    (void)cache_.erase({&directory, part.layer});
+    cache_.erase(part.handle);
   }
 }
 

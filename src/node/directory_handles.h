@@ -4,7 +4,7 @@
 #include <array>
 
 #include "node/node_table.h"
-#include "sys/fd_cache.h"
+#include "sys/fd_slots.h"
 
 namespace plyfs::node {
 
@@ -24,16 +24,15 @@ class DirectoryHandles {
     const char* name = "";
   };
   Result<Way> way_to(Node& directory, const merge::DirectoryPart& part);
-  /// To be read by the caller alone, from the beginning; it becomes the handle, since who has
-  /// listed a directory will ask about what is in it. Null where there is a handle already, or the
-  /// directory is not under its name in its parent's.
+  /// To be read by the caller alone, from the beginning; it becomes the handle if there is none,
+  /// since who has listed a directory will ask about what is in it. Null where the directory is not
+  /// under its name in its parent's.
   Result<sys::FdPin> open_listed(Node& directory, const merge::DirectoryPart& part,
                                  sys::QuietReads* quiet);
   /// Path of the directory in that layer, from the layer's root.
   std::string path(Node& directory, const merge::DirectoryPart& part);
   /// Drops every cached handle of the node.
   void forget(Node& directory);
-  [[nodiscard]] std::size_t open_count() { return cache_.size(); }
   [[nodiscard]] sys::FdCache::Statistics statistics() { return cache_.statistics(); }
 
  private:
@@ -45,7 +44,7 @@ class DirectoryHandles {
 
   const layer::LayerStack& stack_;
   NodeTable& table_;
-  sys::FdCache cache_;
+  sys::FdSlots cache_;
 };
 
 /// The part of a directory in `layer`; null when it has none.

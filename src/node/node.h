@@ -18,25 +18,9 @@
 #include "merge/listing.h"
 #include "merge/lookup.h"
 #include "merge/lower_names.h"
+#include "node/child_names.h"
 
 namespace plyfs::node {
-
-class Node;
-
-/// A name of a node. Immutable but for its links; guarded by NodeTable::mu. While the DirLock of
-/// `parent` is held (any mode), it is neither moved nor freed.
-struct Dentry {
-  Node* parent;
-  Node* node;
-  Dentry* hash_next;
-  Dentry* next_name;  ///< further names of the same node (hard links)
-  std::uint32_t hash;
-  layer::LayerIndex layer;  ///< where this name was found; kUpper once copied up
-  std::uint8_t name_size;
-  char name[1];  ///< NUL-terminated, allocated behind the struct
-
-  [[nodiscard]] std::string_view view() const { return {name, name_size}; }
-};
 
 /// Identity of an inode on disk, for hard links.
 struct LinkKey {
@@ -84,6 +68,7 @@ struct DirectoryData {
   std::atomic<std::uint32_t> version{0};
   Orphan orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
   std::atomic<bool> removed{false};
+  ChildNames names;  ///< that are known; guarded by NodeTable::mu
   CacheSlot<merge::Listing> listing;
   CacheSlot<merge::LowerNames> lower_names;
   /// Questions to lower layers that lacked the name; how many make an index worth its cost.

@@ -12,7 +12,6 @@
 namespace plyfs::node {
 namespace {
 
-constexpr std::size_t kMinBuckets = 1024;
 constexpr std::size_t kTrimAfter = 4096;  // freed nodes before memory is given back to the system
 
 Dentry* make_dentry(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer,
@@ -27,11 +26,6 @@ Dentry* make_dentry(Node& node, Node& parent, std::string_view name, layer::Laye
 }
 
 }  // namespace
-
-std::uint32_t hash_of_name(const Node& parent, std::string_view name) {
-  return static_cast<std::uint32_t>(
-      hash_pair(reinterpret_cast<std::uintptr_t>(&parent), hash_bytes(name)));
-}
 
 NodeRef& NodeRef::operator=(NodeRef&& other) noexcept {
   if (this != &other) {
@@ -52,40 +46,39 @@ std::size_t NodeTable::KeyHash::operator()(const LinkKey& key) const {
   return hash_pair(key.dev, key.ino);
 }
 
-NodeTable::NodeTable(std::function<void(Node&)> release)
-    : release_(std::move(release)), buckets_(kMinBuckets, nullptr) {}
+NodeTable::NodeTable(std::function<void(Node&)> release) : release_(std::move(release)) {}
 
 void NodeTable::clear() NO_THREAD_SAFETY_ANALYSIS {
-  for (Dentry* dentry : buckets_) {
-    while (dentry != nullptr) {
-      Dentry* next = dentry->hash_next;
-      Node* node = dentry->node;
-      if (node->names_ == dentry && dentry->next_name == nullptr) {
-        release_(*node);
-        delete node;
-      } else if (node->names_ == dentry) {
-        node->names_ = dentry->next_name;
-      } else {
-        for (Dentry* at = node->names_; at != nullptr; at = at->next_name) {
-          if (at->next_name == dentry) {
-            at->next_name = dentry->next_name;
-          }
-        }
-      }
-      ::operator delete(dentry);
-      dentry = next;
-    }
+  // What is in here has no name any more.
+  std::vector<Node*> left{nameless_.begin(), nameless_.end()};
+  nameless_.clear();
+  if (root_ != nullptr) {
+    left.push_back(std::exchange(root_, nullptr));
   }
-  buckets_.clear();
-  for (Node* node : nameless_) {
+  while (!left.empty()) {
+    Node* const node = left.back();
+    left.pop_back();
+    if (node->is_directory()) {
+      node->directory_->names.take_all([&](Dentry* dentry) {
+        unlink_from_node(*dentry);
+        if (dentry->node->names_ == nullptr) {
+          left.push_back(dentry->node);
+        }
+        ::operator delete(dentry);
+      });
+    }
     release_(*node);
     delete node;
   }
-  nameless_.clear();
-  if (root_ != nullptr) {
-    release_(*root_);
-    delete std::exchange(root_, nullptr);
+}
+
+/// One name fewer of its node.
+void NodeTable::unlink_from_node(Dentry& dentry) {
+  Dentry** link = &dentry.node->names_;
+  while (*link != &dentry) {
+    link = &(*link)->next_name;
   }
+  *link = dentry.next_name;
 }
 
 void NodeTable::make_root(NodeSeed seed) {
@@ -100,10 +93,15 @@ NodeRef NodeTable::ref(Node& node) {
 }
 
 NodeRef NodeTable::find(Node& parent, std::string_view name) {
-  const std::uint32_t hash = hash_of_name(parent, name);
+  const std::uint32_t hash = hash_of_name(name);
   MutexLock lock{mu_};
   Dentry* dentry = find_locked(parent, name, hash);
   return dentry == nullptr ? NodeRef{} : ref(*dentry->node);
+}
+
+bool NodeTable::has_names(Node& directory) {
+  MutexLock lock{mu_};
+  return !directory.directory().names.empty();
 }
 
 NodeRef NodeTable::find_link(const LinkKey& key) {
@@ -113,7 +111,7 @@ NodeRef NodeTable::find_link(const LinkKey& key) {
 }
 
 NodeRef NodeTable::attach(Node& parent, std::string_view name, NodeSeed&& seed) {
-  const std::uint32_t hash = hash_of_name(parent, name);
+  const std::uint32_t hash = hash_of_name(name);
   MutexLock lock{mu_};
   if (Dentry* known = find_locked(parent, name, hash)) {
     return ref(*known->node);
@@ -141,7 +139,7 @@ NodeRef NodeTable::attach_orphan(NodeSeed&& seed, Orphan orphan) {
 }
 
 void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer) {
-  const std::uint32_t hash = hash_of_name(parent, name);
+  const std::uint32_t hash = hash_of_name(name);
   MutexLock lock{mu_};
   if (find_locked(parent, name, hash) == nullptr) {
     insert_locked(node, parent, name, hash, layer);
@@ -158,7 +156,7 @@ void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) 
   Orphan unused;  // closed without the lock
   {
     MutexLock lock{mu_};
-    Dentry* dentry = find_locked(parent, name, hash_of_name(parent, name));
+    Dentry* dentry = find_locked(parent, name, hash_of_name(name));
     if (dentry == nullptr) {
       return;
     }
@@ -185,14 +183,14 @@ void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_par
   Node* dead = nullptr;
   {
     MutexLock lock{mu_};
-    Dentry* old = find_locked(from_parent, from, hash_of_name(from_parent, from));
+    Dentry* old = find_locked(from_parent, from, hash_of_name(from));
     if (old == nullptr) {
       return;
     }
     Node& node = *old->node;
     node.told = false;
     // Insert first: the node must not lose its last name in between.
-    insert_locked(node, to_parent, to, hash_of_name(to_parent, to), old->layer);
+    insert_locked(node, to_parent, to, hash_of_name(to), old->layer);
     drop_dentry_locked(old, dead);
   }
   destroy(dead);
@@ -200,8 +198,8 @@ void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_par
 
 void NodeTable::swap_names(Node& a_parent, std::string_view a, Node& b_parent, std::string_view b) {
   MutexLock lock{mu_};
-  Dentry* first = find_locked(a_parent, a, hash_of_name(a_parent, a));
-  Dentry* second = find_locked(b_parent, b, hash_of_name(b_parent, b));
+  Dentry* first = find_locked(a_parent, a, hash_of_name(a));
+  Dentry* second = find_locked(b_parent, b, hash_of_name(b));
   if (first == nullptr || second == nullptr || first->node == second->node) {
     return;
   }
@@ -234,7 +232,7 @@ void NodeTable::set_names_upper(Node& node) {
 
 void NodeTable::set_name_upper(Node& parent, std::string_view name) {
   MutexLock lock{mu_};
-  if (Dentry* dentry = find_locked(parent, name, hash_of_name(parent, name))) {
+  if (Dentry* dentry = find_locked(parent, name, hash_of_name(name))) {
     dentry->layer = layer::kUpper;
   }
 }
@@ -283,7 +281,7 @@ std::size_t NodeTable::name_count(Node& node) {
 }
 
 std::optional<NodeTable::NameFacts> NodeTable::facts_of(Node& parent, std::string_view name) {
-  const std::uint32_t hash = hash_of_name(parent, name);
+  const std::uint32_t hash = hash_of_name(name);
   MutexLock lock{mu_};
   const Dentry* const dentry = find_locked(parent, name, hash);
   if (dentry == nullptr) {
@@ -324,52 +322,26 @@ std::size_t NodeTable::size() {
 }
 
 Dentry* NodeTable::find_locked(Node& parent, std::string_view name, std::uint32_t hash) {
-  for (Dentry* at = buckets_[hash & (buckets_.size() - 1)]; at != nullptr; at = at->hash_next) {
-    if (at->hash == hash && at->parent == &parent && at->view() == name) {
-      return at;
-    }
-  }
-  return nullptr;
+  return parent.directory_->names.find(name, hash);
 }
 
 Dentry* NodeTable::insert_locked(Node& node, Node& parent, std::string_view name,
                                  std::uint32_t hash, layer::LayerIndex layer) {
-  if (2 * dentries_ >= buckets_.size()) {
-    resize_locked(buckets_.size() * 2);
-  }
+  ChildNames& names = parent.directory_->names;
+  names.make_room();
   Dentry* dentry = make_dentry(node, parent, name, layer, hash);
-  link_bucket_locked(*dentry);
+  names.insert(*dentry);
   dentry->next_name = node.names_;
   node.names_ = dentry;
   parent.references_.fetch_add(1, std::memory_order_relaxed);
-  ++dentries_;
   return dentry;
 }
 
-void NodeTable::link_bucket_locked(Dentry& dentry) {
-  Dentry*& bucket = buckets_[dentry.hash & (buckets_.size() - 1)];
-  dentry.hash_next = bucket;
-  bucket = &dentry;
-}
-
-void NodeTable::unlink_bucket_locked(Dentry& dentry) {
-  Dentry** link = &buckets_[dentry.hash & (buckets_.size() - 1)];
-  while (*link != &dentry) {
-    link = &(*link)->hash_next;
-  }
-  *link = dentry.hash_next;
-}
-
 void NodeTable::drop_dentry_locked(Dentry* dentry, Node*& dead) {
-  unlink_bucket_locked(*dentry);
-  Dentry** link = &dentry->node->names_;
-  while (*link != dentry) {
-    link = &(*link)->next_name;
-  }
-  *link = dentry->next_name;
   Node& parent = *dentry->parent;
+  parent.directory_->names.erase(*dentry);
+  unlink_from_node(*dentry);
   ::operator delete(dentry);
-  --dentries_;
   drop_reference_locked(parent, 1, dead);
 }
 
@@ -386,9 +358,6 @@ void NodeTable::drop_reference_locked(Node& node, std::uint64_t count, Node*& de
   }
   node.next_dead_ = dead;
   dead = &node;
-  if (buckets_.size() > kMinBuckets && dentries_ < buckets_.size() / 8) {
-    resize_locked(buckets_.size() / 4);
-  }
 }
 
 void NodeTable::register_keys_locked(Node& node) {
@@ -431,23 +400,6 @@ Node* NodeTable::make_locked(NodeSeed&& seed) {
     register_keys_locked(*node);
   }
   return node;
-}
-
-void NodeTable::resize_locked(std::size_t buckets) {
-  std::vector<Dentry*> old;
-  try {
-    old.resize(buckets, nullptr);
-  } catch (const std::bad_alloc&) {
-    return;  // longer chains for a while
-  }
-  old.swap(buckets_);
-  for (Dentry* at : old) {
-    while (at != nullptr) {
-      Dentry* next = at->hash_next;
-      link_bucket_locked(*at);
-      at = next;
-    }
-  }
 }
 
 void NodeTable::destroy(Node* dead) {

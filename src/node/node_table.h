@@ -79,6 +79,8 @@ class NodeTable {
   NodeRef ref(Node& node);
   /// Null when nobody knows that name.
   NodeRef find(Node& parent, std::string_view name);
+  /// Whether any name in the directory is known.
+  [[nodiscard]] bool has_names(Node& directory);
   NodeRef find_link(const LinkKey& key);
   /// The node of that name, made from `seed` unless it (or, by its link keys, the inode) is known.
   NodeRef attach(Node& parent, std::string_view name, NodeSeed&& seed);
@@ -116,31 +118,25 @@ class NodeTable {
   struct KeyHash {
     std::size_t operator()(const LinkKey& key) const;
   };
-  Dentry* find_locked(Node& parent, std::string_view name, std::uint32_t hash) REQUIRES(mu_);
+  static Dentry* find_locked(Node& parent, std::string_view name, std::uint32_t hash);
   Dentry* insert_locked(Node& node, Node& parent, std::string_view name, std::uint32_t hash,
                         layer::LayerIndex layer) REQUIRES(mu_);
   static FileExtra& extra_locked(Node& node);
-  void link_bucket_locked(Dentry& dentry) REQUIRES(mu_);
-  void unlink_bucket_locked(Dentry& dentry) REQUIRES(mu_);
+  static void unlink_from_node(Dentry& dentry);
   void drop_dentry_locked(Dentry* dentry, Node*& dead) REQUIRES(mu_);
   void drop_reference_locked(Node& node, std::uint64_t count, Node*& dead) REQUIRES(mu_);
   void register_keys_locked(Node& node) REQUIRES(mu_);
   void unregister_keys_locked(Node& node) REQUIRES(mu_);
   Node* make_locked(NodeSeed&& seed) REQUIRES(mu_);
-  void resize_locked(std::size_t buckets) REQUIRES(mu_);
   void destroy(Node* dead);
 
   const std::function<void(Node&)> release_;
   Node* root_ = nullptr;
   Mutex mu_;
-  std::vector<Dentry*> buckets_ GUARDED_BY(mu_);
-  std::size_t dentries_ GUARDED_BY(mu_) = 0;
   std::size_t nodes_ GUARDED_BY(mu_) = 0;
   std::size_t freed_since_trim_ GUARDED_BY(mu_) = 0;
   std::unordered_map<LinkKey, Node*, KeyHash> links_ GUARDED_BY(mu_);
   std::unordered_set<Node*> nameless_ GUARDED_BY(mu_);  ///< deleted but open, or never named
 };
-
-std::uint32_t hash_of_name(const Node& parent, std::string_view name);
 
 }  // namespace plyfs::node

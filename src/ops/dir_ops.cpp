@@ -100,12 +100,14 @@ Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, Dir
   }
   const auto& entries = listed->entries();
   ManyNames names{*this, directory};
+  // Of a directory that nobody has looked into, no name need be looked for.
+  const bool some_known = plus != Plus::kNo && table_.has_names(directory);
   for (std::size_t i = listed->position_after(offset); i < entries.size(); ++i) {
     const merge::ListedEntry& entry = entries[i];
     const char* name = listed->name(entry);
     bool room = true;
     if (plus != Plus::kNo) {
-      NodeRef known = table_.find(directory, name);
+      NodeRef known = some_known ? table_.find(directory, name) : NodeRef{};
       if (known && known->told.load(std::memory_order_relaxed) && plus == Plus::kUntold) {
         if (!sink.add(name, known->ino(), entry.type, entry.offset)) {
           break;

@@ -70,8 +70,9 @@ std::atomic<bool> fchmodat2_missing{false};
 
 Result<FileStat> stat_object(ObjectRef object) {
   struct ::statx raw {};
-  if (::statx(object.dir.get(), object.name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
-              STATX_BASIC_STATS | STATX_BTIME, &raw) != 0) {
+  // AT_EMPTY_PATH makes the kernel look at the name once more.
+  const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (object.by_fd() ? AT_EMPTY_PATH : 0);
+  if (::statx(object.dir.get(), object.name, flags, STATX_BASIC_STATS | STATX_BTIME, &raw) != 0) {
     return Errno{errno};
   }
   return convert(raw);
