@@ -162,6 +162,20 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
   return accept_file(search, candidate, probed.stat);
 }
 
+Result<DirectoryPart> Lookup::part_at(const Candidate& candidate, const FileStat& stat) const {
+  DirectoryPart part;
+  part.layer = candidate.layer;
+  (void)TRY(mark_boundary(candidate, part));
+  if (stat.mount_root && part.boundary == Boundary::kNone) {
+    part.boundary = Boundary::kEmpty;
+  }
+  part.unopened = candidate.place == NamePlaces::Place::kDirectory;
+  if (candidate.explicit_path) {
+    part.path = std::make_unique<const std::string>(candidate.path());
+  }
+  return part;
+}
+
 Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& candidate,
                                               const FileStat& stat, bool hides_lower) const {
   Step* const step = note(search, candidate);
@@ -185,16 +199,7 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
   if (candidate.layer != layer::kUpper && !search.first_lower_ino) {
     search.first_lower_ino = stack_.shown_ino(candidate.layer, stat.dev, stat.ino);
   }
-  DirectoryPart part;
-  part.layer = candidate.layer;
-  (void)TRY(mark_boundary(candidate, part));
-  if (stat.mount_root && part.boundary == Boundary::kNone) {
-    part.boundary = Boundary::kEmpty;
-  }
-  part.unopened = candidate.place == NamePlaces::Place::kDirectory;
-  if (candidate.explicit_path) {
-    part.path = std::make_unique<const std::string>(candidate.path());
-  }
+  DirectoryPart part = TRY(part_at(candidate, stat));
   Next next = candidate.bottom ? Next::kStop : Next::kDeeper;
   const bool readable_marks = part.boundary == Boundary::kNone;
   if (readable_marks && (!candidate.bottom || candidate.layer == layer::kUpper)) {
@@ -368,6 +373,10 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
       candidate.name = held_name.c_str();
     }
     const auto accepted = accept(search, std::move(candidate));
+    if (!accepted && hint.lazily && !search.result.parts.empty()) {
+      hint.lazily = false;  // what could not be asked may be hidden
+      return find(parent, name, hint, trace);
+    }
     if (!accepted) {
       tell_broken(stack_[part.layer], parent.part_path(index) + '/' + name, accepted.error());
       return accepted.error();

@@ -106,6 +106,7 @@ class Lookup {
   static Next stop_at(Search& search, Step barrier);
   Result<bool> is_hidden(DirectoryAccess& directory, std::size_t index) const;
   Result<Next> accept(Search& search, Candidate candidate) const;
+  Result<DirectoryPart> part_at(const Candidate& candidate, const FileStat& stat) const;
   Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,
                                 bool hides_lower) const;
   Result<Next> accept_file(Search& search, const Candidate& candidate, const FileStat& stat) const;

@@ -46,7 +46,7 @@ SINGLE_HEADERS = {
     # Questions that change nothing, and the cache of the descriptors that they are asked through.
     "merge": {
         "sys/dir_stream.h",
-        "sys/fd_cache.h",
+        "sys/fd_slots.h",
         "sys/object_stat.h",
         "sys/open.h",
         "sys/unique_fd.h",
@@ -63,7 +63,7 @@ SINGLE_HEADERS = {
         "sys/unique_fd.h",
     },
     # A node keeps its directories open; what it opens it only hands on.
-    "node": {"sys/fd_cache.h", "sys/open.h", "sys/owner_access.h", "sys/unique_fd.h"},
+    "node": {"sys/fd_slots.h", "sys/open.h", "sys/owner_access.h", "sys/unique_fd.h"},
     # What a verb does to an object that is open or in the upper already: read, write, attributes.
     # Names, new objects and xattrs of the upper go through layer (CONFINED_CALLS below).
     "ops": {

@@ -68,6 +68,28 @@ TEST_CASE("a directory that is opaque by a file hides what is below it, whoever 
   });
 }
 
+TEST_CASE("what an opaque file hides may be broken", "[lookup][listing]") {
+  on(plyfs_only(), [](const System& system) {
+    for (const bool by_listing : {true, false}) {
+      INFO("by its listing: " << by_listing);
+      Stack stack = Stack{}
+                        .lower({aufs_opaque("d/x"), file("d/x/a", "1"), file("d/y/a", "1")})
+                        .lower({dir("d/x").with_xattr("user.overlay.redirect", "../up"),
+                                dir("d/y").with_xattr("user.overlay.redirect", "../up")})
+                        .lower({file("d/x/b", "3")})
+                        .upper();
+      stack.mount(system);
+      if (by_listing) {
+        list(stack());
+      }
+      CHECK(call::stat(stack("d/x")) == "ok");
+      CHECK(picture(stack("d/x")) == Picture{"a=1"});
+      CHECK(call::stat(stack("d/x/b")) == "ENOENT");
+      CHECK(call::stat(stack("d/y")) == "EINVAL");  // nothing hides what is wrong there
+    }
+  });
+}
+
 TEST_CASE("a merged directory is the same by its listing and by its name, in many layers",
           "[lookup][listing]") {
   on(plyfs_only(), [](const System& system) {
