@@ -84,17 +84,6 @@ std::size_t FdCache::size() {
   return total;
 }
 
-std::vector<const void*> FdCache::owners() {
-  std::vector<const void*> found;
-  for (Shard& shard : shards_) {
-    MutexLock lock{shard.mu};
-    for (const auto* entry : shard.order) {
-      found.push_back(entry->first.owner);
-    }
-  }
-  return found;
-}
-
 FdCache::Statistics FdCache::statistics() {
   Statistics sum;
   sum.capacity = capacity_per_shard_ * kShards;

@@ -41,8 +41,18 @@ class FdCache {
   /// Forgets `key`; the returned pin (null if absent) keeps the descriptor.
   FdPin erase(const FdKey& key);
   [[nodiscard]] std::size_t size();
-  /// Whose descriptors are open now; some owners more than once. They may be gone meanwhile.
-  std::vector<const void*> owners();
+  /// Calls `visit` with the owner of each descriptor that is open now, some more than once. Until
+  /// it returns the descriptor is not erased: so an owner that erases its descriptors before it
+  /// goes is there. It may take locks, but call nothing here.
+  template <typename Visit>
+  void visit_owners(const Visit& visit) {
+    for (Shard& shard : shards_) {
+      const MutexLock lock{shard.mu};
+      for (const auto* const entry : shard.order) {
+        visit(entry->first.owner);
+      }
+    }
+  }
   struct Statistics {
     std::size_t size = 0;
     std::size_t capacity = 0;

@@ -267,10 +267,20 @@ bool VolumeTree::is_set_aside(const VolumeNode& node, sys::BorrowedFd object) co
 }
 
 std::vector<GoneName> VolumeTree::find_gone() {
+  // A node lets go of its descriptors before it is freed.
+  std::vector<VolumeNodeRef> open;
+  open.reserve(fds_.size());
+  fds_.visit_owners([&](const void* owner) {
+    auto& node = *static_cast<VolumeNode*>(const_cast<void*>(owner));
+    if (open.size() < open.capacity()) {  // else it is looked at the next time
+      if (VolumeNodeRef alive = nodes_.ref_if_alive(node)) {
+        open.push_back(std::move(alive));
+      }
+    }
+  });
   std::vector<GoneName> gone;
-  for (const void* const owner : fds_.owners()) {
-    const VolumeNodeRef node = nodes_.ref_if_known(owner);
-    const sys::FdPin object = node ? open_already(*node) : nullptr;
+  for (const VolumeNodeRef& node : open) {
+    const sys::FdPin object = open_already(*node);
     const auto stat =
         object ? sys::stat_object({object->borrow(), ""}) : Result<FileStat>{Errno{ENOENT}};
     if (!stat || (stat->nlink != 0 && !is_set_aside(*node, object->borrow()))) {

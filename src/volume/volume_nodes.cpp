@@ -1,12 +1,19 @@
 #include "volume/volume_nodes.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/hash.h"
 
 namespace plyfs::volume {
 
 using DeadNodes = std::vector<std::unique_ptr<VolumeNode>>;
+
+namespace {
+
+constexpr std::size_t kLeastBuckets = 1024;
+
+}  // namespace
 
 VolumeNodeRef& VolumeNodeRef::operator=(VolumeNodeRef&& other) noexcept {
   if (this != &other) {
@@ -23,27 +30,90 @@ void VolumeNodeRef::reset() {
   }
 }
 
-std::size_t VolumeNodes::KeyHash::operator()(const ObjectKey& key) const {
-  return hash_pair(hash_pair(key.volume, key.dev), key.ino);
-}
+VolumeNodes::VolumeNodes(std::function<void(VolumeNode&)> release)
+    : release_(std::move(release)), buckets_(kLeastBuckets, nullptr) {}
 
 void VolumeNodes::clear() {
   DeadNodes dead;
   {
     const MutexLock lock{mu_};
-    for (VolumeNode* const node : all_) {
+    for (VolumeNode* node = all_; node != nullptr; node = node->next_) {
       dead.emplace_back(node);
     }
-    all_.clear();
-    known_.clear();
+    all_ = nullptr;
+    count_ = 0;
+    buckets_.assign(kLeastBuckets, nullptr);
   }
   release_all(dead);
 }
 
+VolumeNode*& VolumeNodes::bucket_locked(const ObjectKey& key) {
+  const std::uint64_t hash = hash_pair(hash_pair(key.volume, key.dev), key.ino);
+  return buckets_[hash & (buckets_.size() - 1)];
+}
+
+VolumeNode* VolumeNodes::find_locked(const ObjectKey& key) {
+  VolumeNode* node = bucket_locked(key);
+  while (node != nullptr && node->key_ != key) {
+    node = node->next_keyed_;
+  }
+  return node;
+}
+
+void VolumeNodes::give_key_locked(VolumeNode& node) {
+  VolumeNode*& first = bucket_locked(node.key_);
+  node.next_keyed_ = first;
+  node.keyed_ = true;
+  first = &node;
+}
+
+void VolumeNodes::take_key_locked(VolumeNode& node) {
+  if (!std::exchange(node.keyed_, false)) {
+    return;
+  }
+  VolumeNode** link = &bucket_locked(node.key_);
+  while (*link != &node) {
+    link = &(*link)->next_keyed_;
+  }
+  *link = node.next_keyed_;
+}
+
+void VolumeNodes::grow_locked() {
+  std::vector<VolumeNode*> larger;
+  try {
+    larger.resize(2 * buckets_.size(), nullptr);
+  } catch (const std::bad_alloc&) {
+    return;  // longer chains for a while
+  }
+  buckets_.swap(larger);
+  for (VolumeNode* node = all_; node != nullptr; node = node->next_) {
+    if (node->keyed_) {
+      give_key_locked(*node);
+    }
+  }
+}
+
 VolumeNode* VolumeNodes::insert_locked(std::unique_ptr<VolumeNode> node) {
+  if (count_ >= buckets_.size()) {
+    grow_locked();
+  }
   VolumeNode* const made = node.release();
-  all_.insert(made);
+  made->next_ = all_;
+  if (all_ != nullptr) {
+    all_->previous_ = made;
+  }
+  all_ = made;
+  ++count_;
   return made;
+}
+
+void VolumeNodes::remove_locked(VolumeNode& node) {
+  take_key_locked(node);
+  (node.previous_ != nullptr ? node.previous_->next_ : all_) = node.next_;
+  if (node.next_ != nullptr) {
+    node.next_->previous_ = node.previous_;
+  }
+  --count_;
 }
 
 /// The new parent is referenced before the old one is let go.
@@ -76,11 +146,7 @@ void VolumeNodes::drop_locked(VolumeNode& node, std::uint64_t count, DeadNodes& 
     if (at->references_ != 0) {
       return;
     }
-    const auto known = known_.find(at->key_);
-    if (known != known_.end() && known->second == at) {
-      known_.erase(known);
-    }
-    all_.erase(at);
+    remove_locked(*at);
     dead.emplace_back(at);
     at = std::exchange(at->parent_, nullptr);
     count = 1;
@@ -99,11 +165,15 @@ VolumeNodeRef VolumeNodes::attach(VolumeNode* parent, std::string_view name, con
   VolumeNode* node = nullptr;
   {
     const MutexLock lock{mu_};
-    VolumeNode*& known = known_[key];
-    if (known == nullptr || known->stamp_ != stamp || known->entry_type_ != entry_type) {
-      known = insert_locked(std::unique_ptr<VolumeNode>{new VolumeNode{key, stamp, entry_type}});
+    node = find_locked(key);
+    if (node == nullptr || node->stamp_ != stamp || node->entry_type_ != entry_type) {
+      std::unique_ptr<VolumeNode> made{new VolumeNode{key, stamp, entry_type}};
+      if (node != nullptr) {
+        take_key_locked(*node);
+      }
+      node = insert_locked(std::move(made));
+      give_key_locked(*node);
     }
-    node = known;
     ++node->references_;
     // A root stays where the mount has put it.
     if (node->parent_ != nullptr || node->anchor_ == nullptr) {
@@ -135,12 +205,12 @@ VolumeNodeRef VolumeNodes::attach_made_up(VolumeNode* parent, std::string_view n
 
 VolumeNodeRef VolumeNodes::find(const ObjectKey& key) {
   const MutexLock lock{mu_};
-  const auto known = known_.find(key);
-  if (known == known_.end()) {
+  VolumeNode* const known = find_locked(key);
+  if (known == nullptr) {
     return {};
   }
-  ++known->second->references_;
-  return {*this, known->second};
+  ++known->references_;
+  return {*this, known};
 }
 
 VolumeNodeRef VolumeNodes::ref(VolumeNode& node) {
@@ -149,15 +219,13 @@ VolumeNodeRef VolumeNodes::ref(VolumeNode& node) {
   return {*this, &node};
 }
 
-VolumeNodeRef VolumeNodes::ref_if_known(const void* node) {
+VolumeNodeRef VolumeNodes::ref_if_alive(VolumeNode& node) {
   const MutexLock lock{mu_};
-  // Compared as a pointer, not followed.
-  const auto known = all_.find(static_cast<VolumeNode*>(const_cast<void*>(node)));
-  if (known == all_.end()) {
+  if (node.references_ == 0) {
     return {};
   }
-  ++(*known)->references_;
-  return {*this, *known};
+  ++node.references_;
+  return {*this, &node};
 }
 
 void VolumeNodes::forget(VolumeNode& node, std::uint64_t count) {
@@ -196,7 +264,7 @@ void VolumeNodes::set_anchor(VolumeNode& node, sys::FdPin anchor) {
 
 std::size_t VolumeNodes::size() {
   const MutexLock lock{mu_};
-  return all_.size();
+  return count_;
 }
 
 }  // namespace plyfs::volume

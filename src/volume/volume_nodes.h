@@ -13,8 +13,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -64,6 +62,10 @@ class VolumeNode {
   std::unique_ptr<const FileStat> made_up_;
   std::atomic<bool> gone_{false};
   // Guarded by VolumeNodes::mu_.
+  VolumeNode* next_ = nullptr;  ///< in the list of all
+  VolumeNode* previous_ = nullptr;
+  VolumeNode* next_keyed_ = nullptr;  ///< of the same bucket
+  bool keyed_ = false;                ///< its key leads to it
   std::uint64_t references_ = 0;
   VolumeNode* parent_ = nullptr;
   std::string name_;
@@ -107,7 +109,7 @@ struct Whereabouts {
 class VolumeNodes {
  public:
   /// `release` is called, without the lock, for every node about to be freed (its descriptors).
-  explicit VolumeNodes(std::function<void(VolumeNode&)> release) : release_(std::move(release)) {}
+  explicit VolumeNodes(std::function<void(VolumeNode&)> release);
   ~VolumeNodes() { clear(); }
   VolumeNodes(const VolumeNodes&) = delete;
   VolumeNodes& operator=(const VolumeNodes&) = delete;
@@ -125,8 +127,8 @@ class VolumeNodes {
   /// Null when the object is not known.
   VolumeNodeRef find(const ObjectKey& key);
   VolumeNodeRef ref(VolumeNode& node);
-  /// Of what may be a node no longer: null then.
-  VolumeNodeRef ref_if_known(const void* node);
+  /// Null when it is about to be freed.
+  VolumeNodeRef ref_if_alive(VolumeNode& node);
   void forget(VolumeNode& node, std::uint64_t count);
 
   [[nodiscard]] Whereabouts whereabouts(VolumeNode& node);
@@ -135,10 +137,15 @@ class VolumeNodes {
   [[nodiscard]] std::size_t size();
 
  private:
-  struct KeyHash {
-    std::size_t operator()(const ObjectKey& key) const;
-  };
+  // Both tables are made of the nodes: a map would cost an allocation, and several misses of the
+  // processor's cache, for each.
+  VolumeNode*& bucket_locked(const ObjectKey& key) REQUIRES(mu_);
+  VolumeNode* find_locked(const ObjectKey& key) REQUIRES(mu_);
+  void give_key_locked(VolumeNode& node) REQUIRES(mu_);
+  void take_key_locked(VolumeNode& node) REQUIRES(mu_);
+  void grow_locked() REQUIRES(mu_);
   VolumeNode* insert_locked(std::unique_ptr<VolumeNode> node) REQUIRES(mu_);
+  void remove_locked(VolumeNode& node) REQUIRES(mu_);
   void place_locked(VolumeNode& node, VolumeNode* parent, std::string_view name,
                     std::vector<std::unique_ptr<VolumeNode>>& dead) REQUIRES(mu_);
   void drop_locked(VolumeNode& node, std::uint64_t count,
@@ -147,8 +154,9 @@ class VolumeNodes {
 
   const std::function<void(VolumeNode&)> release_;
   Mutex mu_;
-  std::unordered_map<ObjectKey, VolumeNode*, KeyHash> known_ GUARDED_BY(mu_);
-  std::unordered_set<VolumeNode*> all_ GUARDED_BY(mu_);
+  std::vector<VolumeNode*> buckets_ GUARDED_BY(mu_);  ///< by key; a power of two
+  VolumeNode* all_ GUARDED_BY(mu_) = nullptr;
+  std::size_t count_ GUARDED_BY(mu_) = 0;
   ino_t made_up_ GUARDED_BY(mu_) = 0;
 };
 
