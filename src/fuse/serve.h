@@ -32,10 +32,7 @@ inline volume::VolumeTree& volumes(fuse_req_t request) { return *dispatcher(requ
 inline bool is_volume(fuse_ino_t id) { return (id & kVolumeTag) != 0 && id != FUSE_ROOT_ID; }
 
 inline node::Node& node_of(fuse_req_t request, fuse_ino_t id) {
-  node::Node& node =
-      id == FUSE_ROOT_ID ? filesystem(request).root() : *reinterpret_cast<node::Node*>(id);
-  node.told.store(false, std::memory_order_relaxed);
-  return node;
+  return id == FUSE_ROOT_ID ? filesystem(request).root() : *reinterpret_cast<node::Node*>(id);
 }
 inline volume::VolumeNode& volume_node_of(fuse_ino_t id) {
   return *reinterpret_cast<volume::VolumeNode*>(id & ~kVolumeTag);

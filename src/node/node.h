@@ -101,9 +101,6 @@ class Node {
   std::atomic<bool> metacopy{false};
   /// File that was made in this mount and has got no xattr since, so no security.capability either.
   std::atomic<bool> lacks_capability{false};
-  /// A listing told its attributes, and no message has been about it since: the kernel knows them,
-  /// unless it has lost them. A hint: who is not told again can ask.
-  std::atomic<bool> told{false};
 
  private:
   friend class NodeTable;
@@ -119,6 +116,10 @@ class Node {
   std::atomic<bool> has_extra_{false};  ///< to be asked without the lock; never false again
   std::atomic<layer::LayerIndex> layer_;
   const std::uint8_t entry_type_;
+  /// A listing told its attributes, and nobody has asked for its name or changed it since: the
+  /// kernel knows them, unless it has lost them. A hint: who is not told again can ask. Guarded by
+  /// NodeTable::mu.
+  bool told_ = false;
   const std::uint32_t generation_ = next_generation();
 };
 

@@ -99,6 +99,21 @@ NodeRef NodeTable::find(Node& parent, std::string_view name) {
   return dentry == nullptr ? NodeRef{} : ref(*dentry->node);
 }
 
+NodeTable::Listed NodeTable::find_listed(Node& parent, std::string_view name) {
+  const std::uint32_t hash = hash_of_name(name);
+  MutexLock lock{mu_};
+  Dentry* const dentry = find_locked(parent, name, hash);
+  if (dentry == nullptr) {
+    return {};
+  }
+  return {ref(*dentry->node), dentry->node->told_};
+}
+
+void NodeTable::set_told(Node& node) {
+  MutexLock lock{mu_};
+  node.told_ = true;
+}
+
 bool NodeTable::has_names(Node& directory) {
   MutexLock lock{mu_};
   return !directory.directory().names.empty();
@@ -144,7 +159,7 @@ void NodeTable::add_name(Node& node, Node& parent, std::string_view name, layer:
   if (find_locked(parent, name, hash) == nullptr) {
     insert_locked(node, parent, name, hash, layer);
   }
-  node.told = false;  // its times
+  node.told_ = false;  // its times
   if (node.extra_) {
     node.extra_->orphan = {};  // O_TMPFILE that was given a name
   }
@@ -161,7 +176,7 @@ void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) 
       return;
     }
     Node& node = *dentry->node;
-    node.told = false;
+    node.told_ = false;
     if (node.names_ == dentry && dentry->next_name == nullptr) {
       nameless_.insert(&node);
       if (node.is_directory()) {
@@ -188,7 +203,7 @@ void NodeTable::move_name(Node& from_parent, std::string_view from, Node& to_par
       return;
     }
     Node& node = *old->node;
-    node.told = false;
+    node.told_ = false;
     // Insert first: the node must not lose its last name in between.
     insert_locked(node, to_parent, to, hash_of_name(to), old->layer);
     drop_dentry_locked(old, dead);
@@ -257,6 +272,7 @@ void NodeTable::forget(Node& node, std::uint64_t count) {
 NodeNames NodeTable::names_of(Node& node) {
   NodeNames names;
   MutexLock lock{mu_};
+  node.told_ = false;
   if (node.extra_) {
     names.index_name = node.extra_->index_name;
     names.orphan = node.extra_->orphan;
@@ -382,6 +398,7 @@ void NodeTable::unregister_keys_locked(Node& node) {
 
 Node* NodeTable::make_locked(NodeSeed&& seed) {
   auto* node = new Node{seed.entry_type, seed.layer, seed.ino};
+  node->told_ = seed.told;
   ++nodes_;
   if (node->is_directory()) {
     node->directory_ = std::make_unique<DirectoryData>();

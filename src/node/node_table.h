@@ -50,6 +50,7 @@ struct NodeSeed {
   std::string index_name;
   std::int64_t union_nlink = 0;
   std::optional<merge::DataLocation> data;
+  bool told = false;  ///< a listing makes it
 };
 
 /// How an operation reaches a node's object. Plain copy of guarded state.
@@ -79,6 +80,14 @@ class NodeTable {
   NodeRef ref(Node& node);
   /// Null when nobody knows that name.
   NodeRef find(Node& parent, std::string_view name);
+  /// The same for a listing: whether one told the node's attributes before, and nobody has asked
+  /// for its names since.
+  struct Listed {
+    NodeRef node;
+    bool told = false;
+  };
+  Listed find_listed(Node& parent, std::string_view name);
+  void set_told(Node& node);
   /// Whether any name in the directory is known.
   [[nodiscard]] bool has_names(Node& directory);
   NodeRef find_link(const LinkKey& key);
@@ -98,6 +107,7 @@ class NodeTable {
   /// n lookups fewer.
   void forget(Node& node, std::uint64_t count);
 
+  /// Who asks may change it: a listing will tell its attributes again.
   [[nodiscard]] NodeNames names_of(Node& node);
   [[nodiscard]] std::size_t name_count(Node& node);
   struct NameFacts {

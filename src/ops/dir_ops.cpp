@@ -44,6 +44,7 @@ Result<Entry> FileSystem::listed_entry(ManyNames& names, const char* name, NodeR
   if (known) {
     names.let_go();
     const FileStat stat = TRY(stat_node(*known));
+    table_.set_told(*known);
     return Entry{std::move(known), stat};
   }
   return resolve_in(names.hold(), names.directory(), name, hint);
@@ -107,26 +108,21 @@ Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, Dir
     const char* name = listed->name(entry);
     bool room = true;
     if (plus != Plus::kNo) {
-      NodeRef known = some_known ? table_.find(directory, name) : NodeRef{};
-      if (known && known->told.load(std::memory_order_relaxed) && plus == Plus::kUntold) {
+      auto [known, told] =
+          some_known ? table_.find_listed(directory, name) : node::NodeTable::Listed{};
+      if (told && plus == Plus::kUntold) {
         if (!sink.add(name, known->ino(), entry.type, entry.offset)) {
           break;
         }
         continue;
       }
       auto found = listed_entry(names, name, std::move(known),
-                                {entry.places(), listed->version(), listed->part_count()});
+                                {entry.places(), listed->version(), listed->part_count(), true});
       if (!found && found.error() == ENOENT) {
         continue;
       }
       const std::uint64_t ino = found ? found->stat.ino : entry.ino;
-      if (found) {
-        found->node->told.store(true, std::memory_order_relaxed);  // afterwards it is the kernel's
-      }
       room = sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, entry.offset);
-      if (found && found->node) {
-        found->node->told.store(false, std::memory_order_relaxed);
-      }
     } else {
       const auto ino = listed_ino(directory, *listed, entry);
       if (!ino && ino.error() == ENOENT) {

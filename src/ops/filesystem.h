@@ -76,10 +76,7 @@ class FileSystem {
   }
 
   Result<Entry> lookup(node::Node& parent, const char* name);
-  void forget(node::Node& node, std::uint64_t count) {
-    node.told.store(false, std::memory_order_relaxed);
-    table_.forget(node, count);
-  }
+  void forget(node::Node& node, std::uint64_t count) { table_.forget(node, count); }
   Result<FileStat> getattr(node::Node& node);
   Result<FileStat> setattr(const RequestContext& context, node::Node& node,
                            const AttrChange& change);
@@ -196,6 +193,7 @@ class FileSystem {
     merge::NamePlaces places = merge::NamePlaces::from(0);
     std::uint32_t version = 0;
     std::size_t part_count = 0;
+    bool listed = false;  ///< there is one
   };
   Result<Entry> resolve(node::Node& parent, const char* name, ListingHint hint);
   /// A name that is not known yet. The caller holds tree and the directory's DirLock.

@@ -157,7 +157,6 @@ Result<Entry> FileSystem::lookup(Node& parent, const char* name) {
 Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hint) {
   if (NodeRef known = table_.find(parent, name)) {
     // The server is the only writer: what it knows needs no search.
-    known->told.store(false, std::memory_order_relaxed);
     const FileStat stat = TRY(stat_node(*known));
     return Entry{std::move(known), stat};
   }
@@ -187,6 +186,7 @@ Result<Entry> FileSystem::resolve_in(NodeDirectory& directory, Node& parent, con
     return Errno{ENOENT};
   }
   NodeSeed seed = TRY(seed_of(directory, parent, name, resolution));
+  seed.told = hint.listed;
   NodeRef node = table_.attach(parent, name, std::move(seed));
   const FileStat stat = view_locked(*node, resolution.stat);
   return Entry{std::move(node), stat};

@@ -44,8 +44,8 @@ Result<UniqueFd> clone_fuse_device(BorrowedFd device) {
   return same;
 }
 
-// These are made for every message. They are no points of cancellation, which read(3) is: that
-// takes two atomic operations each time in a program with threads, and nobody here is cancelled.
+// These three are made for every message. As system calls they are no points of cancellation: that
+// would be two atomic operations each time in a program with threads, and nobody here is cancelled.
 Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes) {
   const long got = ::syscall(SYS_read, device.get(), buffer, size_bytes);
   if (got < 0) {
