@@ -136,7 +136,7 @@ int serve_mount(Arguments arguments, sys::Daemon daemon) {
   Mirror mirror;
   mirror.most_files = std::min(limit > kOtherFiles ? limit - kOtherFiles : 0, kMostFiles);
   sys::reserve_fds(std::min(limit, kMostFiles));
-  mirror.timeout_s = 1.0e9;  // plyfs's own
+  mirror.timeout_s = kForever_s;
   mirror.live = mirror.live_volumes = arguments.live;
   mirror.writeback = !arguments.live;
   if (arguments.live) {

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "fuse/serve.h"
+
 namespace plyfs::mirror {
 namespace {
 
@@ -128,8 +130,7 @@ Status settle_mtime(Mirror& mirror, Node& node) {
 }
 
 double Mirror::attr_timeout_s(const Node& node) const {
-  constexpr double kOneTick_s = 1.5e-9;  // the shortest that the kernel can count, as in volumes
-  return !live ? timeout_s : node.is(S_IFDIR) ? kOneTick_s : 0;
+  return !live ? timeout_s : node.is(S_IFDIR) ? fuse::kOneTick_s : 0;
 }
 
 fuse_entry_param param_of(const Mirror& mirror, const Node& node, const struct stat& attributes) {

@@ -45,6 +45,11 @@ struct Node {
   }
 };
 
+struct NodeLinks {
+  static Node*& next(Node& node) { return node.next_in_bucket; }
+  static std::uint64_t hash(const Node& node) { return node.hash; }
+};
+
 /// Arguments of the *at calls. `name` lives as long as Mirror::names is held.
 struct Place {
   int directory;

@@ -10,8 +10,6 @@
 namespace plyfs::mirror {
 namespace {
 
-constexpr std::size_t kFirstBuckets = 1U << 14U;
-
 void destroy(Node* node) {
   for (std::atomic<int>& file : node->files) {
     if (file >= 0) {
@@ -23,18 +21,14 @@ void destroy(Node* node) {
 
 }  // namespace
 
-NodeTable::NodeTable() : buckets_(kFirstBuckets), root_(new Node) {
+NodeTable::NodeTable() : root_(new Node) {
   root_->mode = S_IFDIR;
   root_->lookups = 1;  // never forgotten
   put(*root_, nullptr, "", 0);
 }
 
 NodeTable::~NodeTable() {
-  for (Node* node : buckets_) {
-    while (node != nullptr) {
-      destroy(std::exchange(node, node->next_in_bucket));
-    }
-  }
+  nodes_.take_all([](Node& node) { destroy(&node); });
 }
 
 std::uint64_t NodeTable::hash_of(const Node& parent, std::string_view name) {
@@ -42,11 +36,9 @@ std::uint64_t NodeTable::hash_of(const Node& parent, std::string_view name) {
 }
 
 Node* NodeTable::find_locked(const Node& parent, std::string_view name, std::uint64_t hash) {
-  Node* node = bucket(hash);
-  while (node != nullptr && (node->hash != hash || node->parent != &parent || node->name != name)) {
-    node = node->next_in_bucket;
-  }
-  return node;
+  return nodes_.find(hash, [&](const Node& node) {
+    return node.hash == hash && node.parent == &parent && node.name == name;
+  });
 }
 
 void NodeTable::put(Node& node, Node* parent, std::string_view name, std::uint64_t hash) {
@@ -56,33 +48,14 @@ void NodeTable::put(Node& node, Node* parent, std::string_view name, std::uint64
   if (parent != nullptr) {
     ++parent->children;
   }
-  node.next_in_bucket = std::exchange(bucket(hash), &node);
-  if (++count_ > buckets_.size()) {
-    grow();
-  }
+  nodes_.make_room();
+  nodes_.insert(node);
 }
 
 void NodeTable::take_out(Node& node) {
-  Node** at = &bucket(node.hash);
-  while (*at != &node) {
-    at = &(*at)->next_in_bucket;
-  }
-  *at = node.next_in_bucket;
-  --count_;
+  nodes_.erase(node);
   if (node.parent != nullptr) {
     --node.parent->children;
-  }
-}
-
-void NodeTable::grow() {
-  std::vector<Node*> before(buckets_.size() * 4);
-  before.swap(buckets_);
-  for (Node* node : before) {
-    while (node != nullptr) {
-      Node* const next = node->next_in_bucket;
-      node->next_in_bucket = std::exchange(bucket(node->hash), node);
-      node = next;
-    }
   }
 }
 
@@ -178,12 +151,6 @@ std::optional<timespec> NodeTable::take_mtime(Node& node) {
   return std::exchange(node.mtime_moved, false) ? std::optional{node.mtime} : std::nullopt;
 }
 
-void NodeTable::for_each(const std::function<void(Node&)>& body) {
-  for (Node* node : buckets_) {
-    for (; node != nullptr; node = node->next_in_bucket) {
-      body(*node);
-    }
-  }
-}
+void NodeTable::for_each(const std::function<void(Node&)>& body) { nodes_.for_each(body); }
 
 }  // namespace plyfs::mirror

@@ -6,8 +6,8 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
-#include <vector>
 
+#include "base/chain_table.h"
 #include "node.h"
 
 namespace plyfs::mirror {
@@ -50,17 +50,14 @@ class NodeTable {
 
  private:
   static std::uint64_t hash_of(const Node& parent, std::string_view name);
-  Node*& bucket(std::uint64_t hash) { return buckets_[hash & (buckets_.size() - 1)]; }
   Node* find_locked(const Node& parent, std::string_view name, std::uint64_t hash);
   void put(Node& node, Node* parent, std::string_view name, std::uint64_t hash);
   void take_out(Node& node);
   void free_unused(Node* node);
-  void grow();
 
   bool keeps_mtime_ = true;
   std::mutex mu_;
-  std::vector<Node*> buckets_;  ///< a power of two
-  std::size_t count_ = 0;
+  ChainTable<Node, NodeLinks> nodes_;
   Node* root_;
 };
 

@@ -10,6 +10,9 @@
 
 namespace plyfs {
 
+/// What the kernel may believe for so long, it may believe for ever.
+inline constexpr double kForever_s = 1.0e9;
+
 /// Which whiteout family is written to the upper layer. All families are always read.
 enum class WhiteoutFamily : std::uint8_t {
   kProbe,  ///< the best that the upper's filesystem and our privileges allow
@@ -111,7 +114,7 @@ struct MountOptions {
   VolumeMode volume_mode = VolumeMode::kAuto;
   std::string name;  ///< of the mount (--name); empty: it has none
 
-  double timeout_s = 1.0e9;           ///< entry, attribute and negative-entry validity, in seconds
+  double timeout_s = kForever_s;      ///< entry, attribute and negative-entry validity, in seconds
   unsigned threads = 0;               ///< worker threads; 0 = one per CPU, 2 to 8
   Toggle uring = Toggle::kOn;         ///< FUSE over io_uring where the kernel offers it
   Toggle passthrough = Toggle::kOff;  ///< the kernel itself reads and writes files of the upper

@@ -9,7 +9,6 @@
 namespace plyfs::config {
 namespace {
 
-constexpr double kLongestTimeout = 1.0e9;
 // As many extents as a user namespace may have (user_namespaces(7)).
 constexpr std::size_t kMostMappings = 340;
 
@@ -116,7 +115,7 @@ std::optional<double> parse_seconds(std::string_view text) {
   if (error != std::errc{} || stop != end || !std::isfinite(seconds) || std::signbit(seconds)) {
     return std::nullopt;
   }
-  return std::min(seconds, kLongestTimeout);
+  return std::min(seconds, kForever_s);
 }
 
 std::optional<Toggle> parse_toggle(std::string_view text) {

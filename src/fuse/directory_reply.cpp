@@ -10,9 +10,6 @@ using ops::Entry;
 
 // Offsets of mount points, which come after all that the directory itself has. Other offsets are
 // hashes or the host's own; that one of them falls in here has no practical probability.
-// What the kernel is told for so long it is told once.
-constexpr double kForever_s = 1.0e9;
-
 constexpr std::uint64_t kMountPointOffset = 0x5e1ec7ed00000000ULL;
 
 class ReplySink final : public ops::DirectorySink {
@@ -154,9 +151,10 @@ void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offse
 
 void on_readdirplus(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
                     fuse_file_info* /*file*/) {
+  // What the kernel may believe for ever it is told once. (The times of a lent file change by
+  // themselves.)
   const bool forever =
-      dispatcher(request).timeout_s >= kForever_s &&
-      dispatcher(request).backed_files == nullptr;  // its times change by themselves
+      dispatcher(request).timeout_s >= kForever_s && dispatcher(request).backed_files == nullptr;
   read_directory(request, id, size, offset, forever ? Plus::kUntold : Plus::kYes);
 }
 

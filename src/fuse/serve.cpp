@@ -10,10 +10,6 @@
 namespace plyfs::fuse {
 namespace {
 
-// The shortest time that the kernel can count: attributes are then good until the end of the next
-// timer tick, long enough for the checks of one path walk.
-constexpr double kOneTick_s = 1.5e-9;
-
 /// Errors that say something about the machine rather than about the request.
 bool is_remarkable(int error) {
   return is_of_filesystem(error) || error == EMFILE || error == ENFILE || error == ENOMEM ||

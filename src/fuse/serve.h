@@ -66,6 +66,10 @@ Status not_kept(fuse_req_t request, fuse_ino_t parent, const char* name);
 /// EEXIST for a mount point, which is there whatever lies beneath.
 Status not_taken(fuse_req_t request, fuse_ino_t parent, const char* name);
 
+/// The shortest time that the kernel can count: attributes are then good until the end of the next
+/// timer tick, long enough for the checks of one path walk.
+inline constexpr double kOneTick_s = 1.5e-9;
+
 /// How long the kernel may believe what a reply says.
 struct Timeouts {
   double entry_s = 0;

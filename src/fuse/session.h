@@ -65,9 +65,10 @@ class Session {
   Session(SessionOptions options, fuse_session* session, Dispatcher& dispatcher);
   /// kNothing: there is none now. kAgain: try at once.
   enum class Served : std::uint8_t { kRequest, kNothing, kAgain, kEnd };
-  /// `follower` may be null.
   Status serve_init();
+  /// `follower` may be null.
   Served serve_one(int device, char* buffer, CallerFollower* follower);
+  /// Returns how long it took until the reply was ready, in ticks; 0 where there was none.
   std::uint64_t process(char* bytes, std::size_t size);
   /// What a thread that reads requests needs. Made before it starts: then it cannot lack memory.
   struct Worker {

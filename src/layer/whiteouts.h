@@ -21,6 +21,7 @@ struct UpperDirectory {
 /// Thread-safe; the caller holds the directory's lock exclusively for every call.
 class Whiteouts {
  public:
+  /// `workdir` and `upper` outlive it.
   Whiteouts(Workdir& workdir, const Layer& upper, const UpperAbilities& abilities)
       : workdir_(workdir), upper_(upper), abilities_(abilities) {}
 

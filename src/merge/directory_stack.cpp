@@ -1,17 +1,18 @@
 #include "merge/directory_stack.h"
 
-#include <utility>
-
 namespace plyfs::merge {
 namespace {
 
-Result<sys::FdPin> entered(DirectoryPart& part, Result<sys::FdPin> opened) {
-  if (!part.unopened.load(std::memory_order_relaxed)) {
-    return opened;
+template <typename Open>
+Result<sys::FdPin> enter(DirectoryPart& part, const Open& open) {
+  if (part.boundary.load(std::memory_order_relaxed) == Boundary::kEmpty) {
+    return sys::FdPin{};
   }
-  if (opened) {
+  const bool first = part.unopened.load(std::memory_order_relaxed);
+  Result<sys::FdPin> opened = open();
+  if (first && opened) {
     part.unopened = false;
-  } else if (opened.error() == EXDEV) {
+  } else if (first && opened.error() == EXDEV) {
     part.boundary = Boundary::kEmpty;
     return sys::FdPin{};
   }
@@ -27,18 +28,12 @@ Result<sys::FdPin> DirectoryAccess::open_to_list(std::size_t index, sys::QuietRe
 }
 
 Result<sys::FdPin> enter_part(DirectoryAccess& directory, std::size_t index) {
-  DirectoryPart& part = directory.parts()[index];
-  return part.boundary.load(std::memory_order_relaxed) == Boundary::kEmpty
-             ? sys::FdPin{}
-             : entered(part, directory.open_part(index));
+  return enter(directory.parts()[index], [&] { return directory.open_part(index); });
 }
 
 Result<sys::FdPin> enter_part_to_list(DirectoryAccess& directory, std::size_t index,
                                       sys::QuietReads* quiet) {
-  DirectoryPart& part = directory.parts()[index];
-  return part.boundary.load(std::memory_order_relaxed) == Boundary::kEmpty
-             ? sys::FdPin{}
-             : entered(part, directory.open_to_list(index, quiet));
+  return enter(directory.parts()[index], [&] { return directory.open_to_list(index, quiet); });
 }
 
 Result<bool> hides_below(DirectoryAccess& directory, std::size_t index) {

@@ -319,8 +319,13 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   return Next::kStop;
 }
 
-/// Whether a part above says that part `index` does not show.
-Result<bool> Lookup::is_hidden(DirectoryAccess& directory, std::size_t index) const {
+/// Whether the part above says that part `index` does not show. Nothing hides the first that is
+/// asked.
+Result<bool> Lookup::is_hidden(DirectoryAccess& directory, std::size_t index,
+                               const Hint& hint) const {
+  if (index == hint.places.first()) {
+    return false;
+  }
   const auto hidden = hides_below(directory, index - 1);
   if (!hidden) {
     tell_broken(stack_[directory.parts()[index - 1].layer],
@@ -340,7 +345,7 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
     return index + 1 < parts.size() && hint.places.any_behind(index);
   };
   for (std::size_t index = hint.places.first(); index < parts.size(); ++index) {
-    if (index > hint.places.first() && TRY(is_hidden(parent, index))) {
+    if (TRY(is_hidden(parent, index, hint))) {
       break;
     }
     DirectoryPart& part = parts[index];
@@ -499,7 +504,7 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
 Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hint hint) const {
   DirectoryParts& parts = parent.parts();
   for (std::size_t index = hint.places.first(); index < parts.size(); ++index) {
-    if (index > hint.places.first() && TRY(is_hidden(parent, index))) {
+    if (TRY(is_hidden(parent, index, hint))) {
       break;
     }
     DirectoryPart& part = parts[index];

@@ -104,7 +104,7 @@ class Lookup {
   static Step* note(Search& search, const Candidate& candidate);
   /// Ends the search at a directory on the way that hides what is below; noted if nothing else is.
   static Next stop_at(Search& search, Step barrier);
-  Result<bool> is_hidden(DirectoryAccess& directory, std::size_t index) const;
+  Result<bool> is_hidden(DirectoryAccess& directory, std::size_t index, const Hint& hint) const;
   Result<Next> accept(Search& search, Candidate candidate) const;
   Result<DirectoryPart> part_at(const Candidate& candidate, const FileStat& stat) const;
   Result<Next> accept_directory(Search& search, const Candidate& candidate, const FileStat& stat,

@@ -1,11 +1,10 @@
 // The known names in one directory.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
+#include "base/chain_table.h"
 #include "layer/layer_stack.h"
 
 namespace plyfs::node {
@@ -27,42 +26,14 @@ struct Dentry {
   [[nodiscard]] std::string_view view() const { return {name, name_size}; }
 };
 
-/// A hash table of each directory's own, as large as the number of names. Who reads a directory
-/// finds and makes its names one after the other, and so stays in a few lines of the processor's
-/// cache; a table of all names costs a miss for each. Guarded by NodeTable::mu; owns nothing.
-class ChildNames {
- public:
-  [[nodiscard]] bool empty() const { return count_ == 0; }
-  /// Null when there is no such name.
-  [[nodiscard]] Dentry* find(std::string_view name, std::uint32_t hash) const;
-  /// For one more name, which insert() then cannot fail to take. Throws std::bad_alloc.
-  void make_room();
-  void insert(Dentry& dentry);
-  void erase(Dentry& dentry);
-  /// Calls `visit(Dentry*)` with each, which may free it; afterwards there is none.
-  template <typename Visit>
-  void take_all(const Visit& visit) {
-    for (Dentry* at : buckets_) {
-      while (at != nullptr) {
-        Dentry* const next = at->hash_next;
-        visit(at);
-        at = next;
-      }
-    }
-    buckets_.clear();
-    count_ = 0;
-  }
-
- private:
-  [[nodiscard]] Dentry*& bucket(std::uint32_t hash) {
-    return buckets_[hash & (buckets_.size() - 1)];
-  }
-  void resize(std::size_t size);
-
-  std::vector<Dentry*> buckets_;  ///< a power of two, or none
-  std::size_t count_ = 0;
+struct DentryLinks {
+  static Dentry*& next(Dentry& dentry) { return dentry.hash_next; }
+  static std::uint64_t hash(const Dentry& dentry) { return dentry.hash; }
 };
 
-std::uint32_t hash_of_name(std::string_view name);
+/// Of each directory its own. Who reads a directory finds and makes its names one after the other,
+/// and so stays in a few lines of the processor's cache; a table of all names costs a miss for
+/// each. Guarded by NodeTable::mu.
+using ChildNames = ChainTable<Dentry, DentryLinks>;
 
 }  // namespace plyfs::node

@@ -14,6 +14,10 @@ namespace {
 
 constexpr std::size_t kTrimAfter = 4096;  // freed nodes before memory is given back to the system
 
+std::uint32_t hash_of_name(std::string_view name) {
+  return static_cast<std::uint32_t>(hash_bytes(name));
+}
+
 Dentry* make_dentry(Node& node, Node& parent, std::string_view name, layer::LayerIndex layer,
                     std::uint32_t hash) {
   void* memory = ::operator new(offsetof(Dentry, name) + name.size() + 1);
@@ -59,12 +63,12 @@ void NodeTable::clear() NO_THREAD_SAFETY_ANALYSIS {
     Node* const node = left.back();
     left.pop_back();
     if (node->is_directory()) {
-      node->directory_->names.take_all([&](Dentry* dentry) {
-        unlink_from_node(*dentry);
-        if (dentry->node->names_ == nullptr) {
-          left.push_back(dentry->node);
+      node->directory_->names.take_all([&](Dentry& dentry) {
+        unlink_from_node(dentry);
+        if (dentry.node->names_ == nullptr) {
+          left.push_back(dentry.node);
         }
-        ::operator delete(dentry);
+        ::operator delete(&dentry);
       });
     }
     release_(*node);
@@ -93,10 +97,7 @@ NodeRef NodeTable::ref(Node& node) {
 }
 
 NodeRef NodeTable::find(Node& parent, std::string_view name) {
-  const std::uint32_t hash = hash_of_name(name);
-  MutexLock lock{mu_};
-  Dentry* dentry = find_locked(parent, name, hash);
-  return dentry == nullptr ? NodeRef{} : ref(*dentry->node);
+  return find_listed(parent, name).node;
 }
 
 NodeTable::Listed NodeTable::find_listed(Node& parent, std::string_view name) {
@@ -177,7 +178,7 @@ void NodeTable::remove_name(Node& parent, std::string_view name, Orphan orphan) 
     }
     Node& node = *dentry->node;
     node.told_ = false;
-    if (node.names_ == dentry && dentry->next_name == nullptr) {
+    if (is_only_name(*dentry)) {
       nameless_.insert(&node);
       if (node.is_directory()) {
         node.directory_->orphan = std::move(orphan);
@@ -303,18 +304,19 @@ std::optional<NodeTable::NameFacts> NodeTable::facts_of(Node& parent, std::strin
   if (dentry == nullptr) {
     return std::nullopt;
   }
-  const bool only = dentry->node->names_ == dentry && dentry->next_name == nullptr;
-  return NameFacts{dentry->layer, only};
+  return NameFacts{dentry->layer, is_only_name(*dentry)};
 }
 
-bool NodeTable::is_first_name(const Dentry& dentry) {
-  MutexLock lock{mu_};
-  return dentry.node->names_ == &dentry;
+bool NodeTable::is_only_name(const Dentry& dentry) {
+  return dentry.node->names_ == &dentry && dentry.next_name == nullptr;
 }
 
 FileExtra NodeTable::extra_of(Node& node) {
+  if (!has_extra(node)) {
+    return {};
+  }
   MutexLock lock{mu_};
-  return node.extra_ ? *node.extra_ : FileExtra{};
+  return *node.extra_;
 }
 
 void NodeTable::update_extra(Node& node, const std::function<void(FileExtra&)>& change) {
@@ -338,7 +340,8 @@ std::size_t NodeTable::size() {
 }
 
 Dentry* NodeTable::find_locked(Node& parent, std::string_view name, std::uint32_t hash) {
-  return parent.directory_->names.find(name, hash);
+  return parent.directory_->names.find(
+      hash, [&](const Dentry& at) { return at.hash == hash && at.view() == name; });
 }
 
 Dentry* NodeTable::insert_locked(Node& node, Node& parent, std::string_view name,

@@ -116,7 +116,6 @@ class NodeTable {
   };
   /// nullopt when nobody knows that name.
   [[nodiscard]] std::optional<NameFacts> facts_of(Node& parent, std::string_view name);
-  [[nodiscard]] bool is_first_name(const Dentry& dentry);
   [[nodiscard]] static bool has_extra(const Node& node) { return node.has_extra_.load(); }
   /// A copy of the extra state; default when there is none.
   [[nodiscard]] FileExtra extra_of(Node& node);
@@ -133,6 +132,7 @@ class NodeTable {
                         layer::LayerIndex layer) REQUIRES(mu_);
   static FileExtra& extra_locked(Node& node);
   static void unlink_from_node(Dentry& dentry);
+  static bool is_only_name(const Dentry& dentry);
   void drop_dentry_locked(Dentry* dentry, Node*& dead) REQUIRES(mu_);
   void drop_reference_locked(Node& node, std::uint64_t count, Node*& dead) REQUIRES(mu_);
   void register_keys_locked(Node& node) REQUIRES(mu_);

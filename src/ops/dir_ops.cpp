@@ -10,19 +10,31 @@ using node::Node;
 using node::NodeDirectory;
 using node::NodeRef;
 
-/// What somebody who goes through the names of a directory keeps between them: locks and handles.
-class FileSystem::ManyNames {
+/// Tells entries of a listing with their attributes. Keeps locks and handles from one to the next.
+class FileSystem::EntryTeller {
  public:
-  ManyNames(FileSystem& fs, Node& directory) : fs_(fs), directory_(directory) {}
-  [[nodiscard]] Node& directory() { return directory_; }
-  NodeDirectory& hold() {
-    if (!held_) {
-      held_.emplace(fs_, directory_);
+  EntryTeller(FileSystem& fs, Node& directory, const merge::Listing& listing, Plus plus)
+      : fs_(fs),
+        directory_(directory),
+        listing_(listing),
+        plus_(plus),
+        some_known_(fs.table_.has_names(directory)) {}
+
+  /// False where `sink` has no more room.
+  bool tell(const merge::ListedEntry& entry, DirectorySink& sink) {
+    const char* const name = listing_.name(entry);
+    auto [known, told] =
+        some_known_ ? fs_.table_.find_listed(directory_, name) : node::NodeTable::Listed{};
+    if (told && plus_ == Plus::kUntold) {
+      return sink.add(name, known->ino(), entry.type, entry.offset);
     }
-    return held_->access;
+    auto found = known ? ask_known(std::move(known)) : resolve(entry);
+    if (!found && found.error() == ENOENT) {
+      return true;
+    }
+    const std::uint64_t ino = found ? found->stat.ino : entry.ino;
+    return sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, entry.offset);
   }
-  /// Before what takes the locks itself.
-  void let_go() { held_.reset(); }
 
  private:
   struct Held {
@@ -34,21 +46,29 @@ class FileSystem::ManyNames {
     DirLock lock;
     NodeDirectory access;
   };
-  FileSystem& fs_;
-  Node& directory_;
-  std::optional<Held> held_;
-};
 
-Result<Entry> FileSystem::listed_entry(ManyNames& names, const char* name, NodeRef known,
-                                       ListingHint hint) {
-  if (known) {
-    names.let_go();
-    const FileStat stat = TRY(stat_node(*known));
-    table_.set_told(*known);
+  Result<Entry> ask_known(NodeRef known) {
+    held_.reset();  // it takes the locks itself
+    const FileStat stat = TRY(fs_.stat_node(*known));
+    fs_.table_.set_told(*known);
     return Entry{std::move(known), stat};
   }
-  return resolve_in(names.hold(), names.directory(), name, hint);
-}
+
+  Result<Entry> resolve(const merge::ListedEntry& entry) {
+    if (!held_) {
+      held_.emplace(fs_, directory_);
+    }
+    const ListingHint hint{entry.places(), listing_.version(), listing_.part_count()};
+    return fs_.resolve_in(held_->access, directory_, listing_.name(entry), &hint);
+  }
+
+  FileSystem& fs_;
+  Node& directory_;
+  const merge::Listing& listing_;
+  const Plus plus_;
+  const bool some_known_;  ///< else nobody has looked into it: no name need be looked for
+  std::optional<Held> held_;
+};
 
 Result<std::shared_ptr<const merge::Listing>> FileSystem::listing(Node& directory,
                                                                   std::uint64_t offset) {
@@ -99,42 +119,24 @@ Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, Dir
       return {};
     }
   }
+  std::optional<EntryTeller> teller;
+  if (plus != Plus::kNo) {
+    teller.emplace(*this, directory, *listed, plus);
+  }
   const auto& entries = listed->entries();
-  ManyNames names{*this, directory};
-  // Of a directory that nobody has looked into, no name need be looked for.
-  const bool some_known = plus != Plus::kNo && table_.has_names(directory);
-  for (std::size_t i = listed->position_after(offset); i < entries.size(); ++i) {
-    const merge::ListedEntry& entry = entries[i];
-    const char* name = listed->name(entry);
-    bool room = true;
-    if (plus != Plus::kNo) {
-      auto [known, told] =
-          some_known ? table_.find_listed(directory, name) : node::NodeTable::Listed{};
-      if (told && plus == Plus::kUntold) {
-        if (!sink.add(name, known->ino(), entry.type, entry.offset)) {
-          break;
-        }
-        continue;
-      }
-      auto found = listed_entry(names, name, std::move(known),
-                                {entry.places(), listed->version(), listed->part_count(), true});
-      if (!found && found.error() == ENOENT) {
-        continue;
-      }
-      const std::uint64_t ino = found ? found->stat.ino : entry.ino;
-      room = sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, entry.offset);
-    } else {
-      const auto ino = listed_ino(directory, *listed, entry);
-      if (!ino && ino.error() == ENOENT) {
-        continue;
-      }
-      room = sink.add(name, ino.value_or(entry.offset), entry.type, entry.offset);
-    }
-    if (!room) {
-      break;
-    }
+  bool room = true;
+  for (std::size_t i = listed->position_after(offset); room && i < entries.size(); ++i) {
+    room = teller ? teller->tell(entries[i], sink) : add_name(directory, *listed, entries[i], sink);
   }
   return {};
+}
+
+/// False where `sink` has no more room.
+bool FileSystem::add_name(Node& directory, const merge::Listing& listing,
+                          const merge::ListedEntry& entry, DirectorySink& sink) {
+  const auto ino = listed_ino(directory, listing, entry);
+  return (!ino && ino.error() == ENOENT) ||
+         sink.add(listing.name(entry), ino.value_or(entry.offset), entry.type, entry.offset);
 }
 
 }  // namespace plyfs::ops

@@ -190,15 +190,15 @@ class FileSystem {
   Status writable() const { return read_only() ? Status{Errno{EROFS}} : Status{}; }
   /// What a listing knows of a name, while the directory has this version and so many parts.
   struct ListingHint {
-    merge::NamePlaces places = merge::NamePlaces::from(0);
-    std::uint32_t version = 0;
-    std::size_t part_count = 0;
-    bool listed = false;  ///< there is one
+    merge::NamePlaces places;
+    std::uint32_t version;
+    std::size_t part_count;
   };
-  Result<Entry> resolve(node::Node& parent, const char* name, ListingHint hint);
-  /// A name that is not known yet. The caller holds tree and the directory's DirLock.
+  Result<Entry> resolve(node::Node& parent, const char* name);
+  /// A name that is not known yet; `hint` where a listing asks. The caller holds tree and the
+  /// directory's DirLock.
   Result<Entry> resolve_in(node::NodeDirectory& directory, node::Node& parent, const char* name,
-                           ListingHint hint);
+                           const ListingHint* hint);
   Result<node::NodeSeed> seed_of(node::NodeDirectory& directory, node::Node& parent,
                                  const char* name, merge::Resolution& resolution);
   Status seed_lower_link(node::NodeDirectory& directory, node::Node& parent, const char* name,
@@ -298,9 +298,9 @@ class FileSystem {
 
   Result<std::shared_ptr<const merge::Listing>> listing(node::Node& directory,
                                                         std::uint64_t offset);
-  class ManyNames;
-  Result<Entry> listed_entry(ManyNames& names, const char* name, node::NodeRef known,
-                             ListingHint hint);
+  class EntryTeller;
+  bool add_name(node::Node& directory, const merge::Listing& listing,
+                const merge::ListedEntry& entry, DirectorySink& sink);
   Result<std::uint64_t> listed_ino(node::Node& directory, const merge::Listing& listing,
                                    const merge::ListedEntry& entry);
 

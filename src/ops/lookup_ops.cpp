@@ -151,10 +151,10 @@ Result<Entry> FileSystem::lookup(Node& parent, const char* name) {
   if (std::string_view{name}.size() > kNameMax) {
     return Errno{ENAMETOOLONG};
   }
-  return resolve(parent, name, {});
+  return resolve(parent, name);
 }
 
-Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hint) {
+Result<Entry> FileSystem::resolve(Node& parent, const char* name) {
   if (NodeRef known = table_.find(parent, name)) {
     // The server is the only writer: what it knows needs no search.
     const FileStat stat = TRY(stat_node(*known));
@@ -163,20 +163,20 @@ Result<Entry> FileSystem::resolve(Node& parent, const char* name, ListingHint hi
   SharedLock tree{locks_.tree};
   DirLock lock{locks_, LockMode::kShared, &parent};
   NodeDirectory directory{handles_, parent};
-  return resolve_in(directory, parent, name, hint);
+  return resolve_in(directory, parent, name, nullptr);
 }
 
 Result<Entry> FileSystem::resolve_in(NodeDirectory& directory, Node& parent, const char* name,
-                                     ListingHint hint) {
+                                     const ListingHint* hint) {
   if (parent.directory().removed.load()) {
     return Errno{ENOENT};
   }
   // A copy-up of the directory itself only adds a part, which cannot have the name.
-  const bool current = hint.version == parent.directory().version.load() &&
-                       hint.part_count == directory.parts().size();
+  const bool current = hint != nullptr && hint->version == parent.directory().version.load() &&
+                       hint->part_count == directory.parts().size();
   merge::Lookup::Hint known{.lazily = true};
   if (current) {
-    known.places = hint.places;
+    known.places = hint->places;
   } else {
     known.first_lower = first_lower(parent, name);
   }
@@ -186,7 +186,7 @@ Result<Entry> FileSystem::resolve_in(NodeDirectory& directory, Node& parent, con
     return Errno{ENOENT};
   }
   NodeSeed seed = TRY(seed_of(directory, parent, name, resolution));
-  seed.told = hint.listed;
+  seed.told = hint != nullptr;
   NodeRef node = table_.attach(parent, name, std::move(seed));
   const FileStat stat = view_locked(*node, resolution.stat);
   return Entry{std::move(node), stat};
@@ -336,7 +336,7 @@ Result<NodeRef> FileSystem::child(Node& parent, const char* name) {
   if (NodeRef known = table_.find(parent, name)) {
     return known;
   }
-  Entry entry = TRY(resolve(parent, name, {}));
+  Entry entry = TRY(resolve(parent, name));
   return std::move(entry.node);
 }
 

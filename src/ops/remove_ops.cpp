@@ -40,8 +40,7 @@ Status FileSystem::unlink(Node& parent, const char* name) {
   if (target->is_directory()) {
     return Errno{EISDIR};
   }
-  if (!target->in_upper() && f_.index && table_.has_extra(*target) &&
-      table_.extra_of(*target).lower_key) {
+  if (!target->in_upper() && f_.index && table_.extra_of(*target).lower_key) {
     // The other names must learn that one is gone: their count lives with the copy (kernel:
     // ovl_nlink_start).
     TRY(ensure_upper(*target, Want::kMetadata));
@@ -59,7 +58,7 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
   if (!known) {
     return Errno{ENOENT};  // removed or renamed since it was looked up
   }
-  const bool indexed = table_.has_extra(target) && !table_.extra_of(target).index_name.empty();
+  const bool indexed = !table_.extra_of(target).index_name.empty();
   // Only we change names, so the upper has what we found or put there, and nothing else. But a name
   // that leads to the index may be in the upper or not.
   UpperState state = known->layer == layer::kUpper ? UpperState::kObject : UpperState::kAbsent;

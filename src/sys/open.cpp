@@ -2,10 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sys/object_stat.h"
 #include "sys/proc_path.h"
 
 namespace plyfs::sys {
@@ -22,12 +22,8 @@ constexpr int kDirectory = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 /// For kernels and sandboxes without openat2(2).
 Result<UniqueFd> refuse_mount(UniqueFd opened) {
-  struct ::statx raw {};
-  if (::statx(opened.borrow().get(), "", AT_EMPTY_PATH, STATX_TYPE, &raw) != 0) {
-    return Errno{errno};
-  }
-  const auto known = raw.stx_attributes & raw.stx_attributes_mask;
-  return (known & STATX_ATTR_MOUNT_ROOT) != 0 ? Result<UniqueFd>{Errno{EXDEV}} : std::move(opened);
+  const bool mounted = TRY(stat_object({opened.borrow(), ""})).mount_root;
+  return mounted ? Result<UniqueFd>{Errno{EXDEV}} : std::move(opened);
 }
 
 Result<UniqueFd> open_directory_with(BorrowedFd dir, const char* name, int flags, Mounts mounts) {

@@ -1,19 +1,12 @@
 #include "volume/volume_nodes.h"
 
 #include <algorithm>
-#include <new>
 
 #include "base/hash.h"
 
 namespace plyfs::volume {
 
 using DeadNodes = std::vector<std::unique_ptr<VolumeNode>>;
-
-namespace {
-
-constexpr std::size_t kLeastBuckets = 1024;
-
-}  // namespace
 
 VolumeNodeRef& VolumeNodeRef::operator=(VolumeNodeRef&& other) noexcept {
   if (this != &other) {
@@ -30,9 +23,6 @@ void VolumeNodeRef::reset() {
   }
 }
 
-VolumeNodes::VolumeNodes(std::function<void(VolumeNode&)> release)
-    : release_(std::move(release)), buckets_(kLeastBuckets, nullptr) {}
-
 void VolumeNodes::clear() {
   DeadNodes dead;
   {
@@ -42,61 +32,30 @@ void VolumeNodes::clear() {
     }
     all_ = nullptr;
     count_ = 0;
-    buckets_.assign(kLeastBuckets, nullptr);
+    by_key_.take_all([](VolumeNode&) {});
   }
   release_all(dead);
 }
 
-VolumeNode*& VolumeNodes::bucket_locked(const ObjectKey& key) {
-  const std::uint64_t hash = hash_pair(hash_pair(key.volume, key.dev), key.ino);
-  return buckets_[hash & (buckets_.size() - 1)];
+VolumeNode*& VolumeNodes::ByKey::next(VolumeNode& node) { return node.next_keyed_; }
+
+std::uint64_t VolumeNodes::ByKey::hash(const VolumeNode& node) { return hash_of(node.key_); }
+
+std::uint64_t VolumeNodes::hash_of(const ObjectKey& key) {
+  return hash_pair(hash_pair(key.volume, key.dev), key.ino);
 }
 
 VolumeNode* VolumeNodes::find_locked(const ObjectKey& key) {
-  VolumeNode* node = bucket_locked(key);
-  while (node != nullptr && node->key_ != key) {
-    node = node->next_keyed_;
-  }
-  return node;
-}
-
-void VolumeNodes::give_key_locked(VolumeNode& node) {
-  VolumeNode*& first = bucket_locked(node.key_);
-  node.next_keyed_ = first;
-  node.keyed_ = true;
-  first = &node;
+  return by_key_.find(hash_of(key), [&](const VolumeNode& node) { return node.key_ == key; });
 }
 
 void VolumeNodes::take_key_locked(VolumeNode& node) {
-  if (!std::exchange(node.keyed_, false)) {
-    return;
-  }
-  VolumeNode** link = &bucket_locked(node.key_);
-  while (*link != &node) {
-    link = &(*link)->next_keyed_;
-  }
-  *link = node.next_keyed_;
-}
-
-void VolumeNodes::grow_locked() {
-  std::vector<VolumeNode*> larger;
-  try {
-    larger.resize(2 * buckets_.size(), nullptr);
-  } catch (const std::bad_alloc&) {
-    return;  // longer chains for a while
-  }
-  buckets_.swap(larger);
-  for (VolumeNode* node = all_; node != nullptr; node = node->next_) {
-    if (node->keyed_) {
-      give_key_locked(*node);
-    }
+  if (std::exchange(node.keyed_, false)) {
+    by_key_.erase(node);
   }
 }
 
 VolumeNode* VolumeNodes::insert_locked(std::unique_ptr<VolumeNode> node) {
-  if (count_ >= buckets_.size()) {
-    grow_locked();
-  }
   VolumeNode* const made = node.release();
   made->next_ = all_;
   if (all_ != nullptr) {
@@ -171,8 +130,10 @@ VolumeNodeRef VolumeNodes::attach(VolumeNode* parent, std::string_view name, con
       if (node != nullptr) {
         take_key_locked(*node);
       }
+      by_key_.make_room();
       node = insert_locked(std::move(made));
-      give_key_locked(*node);
+      by_key_.insert(*node);
+      node->keyed_ = true;
     }
     ++node->references_;
     // A root stays where the mount has put it.

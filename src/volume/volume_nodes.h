@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/chain_table.h"
 #include "base/file_stat.h"
 #include "base/generation.h"
 #include "base/mutex.h"
@@ -109,7 +110,7 @@ struct Whereabouts {
 class VolumeNodes {
  public:
   /// `release` is called, without the lock, for every node about to be freed (its descriptors).
-  explicit VolumeNodes(std::function<void(VolumeNode&)> release);
+  explicit VolumeNodes(std::function<void(VolumeNode&)> release) : release_(std::move(release)) {}
   ~VolumeNodes() { clear(); }
   VolumeNodes(const VolumeNodes&) = delete;
   VolumeNodes& operator=(const VolumeNodes&) = delete;
@@ -137,13 +138,13 @@ class VolumeNodes {
   [[nodiscard]] std::size_t size();
 
  private:
-  // Both tables are made of the nodes: a map would cost an allocation, and several misses of the
-  // processor's cache, for each.
-  VolumeNode*& bucket_locked(const ObjectKey& key) REQUIRES(mu_);
+  struct ByKey {
+    static VolumeNode*& next(VolumeNode& node);
+    static std::uint64_t hash(const VolumeNode& node);
+  };
+  static std::uint64_t hash_of(const ObjectKey& key);
   VolumeNode* find_locked(const ObjectKey& key) REQUIRES(mu_);
-  void give_key_locked(VolumeNode& node) REQUIRES(mu_);
   void take_key_locked(VolumeNode& node) REQUIRES(mu_);
-  void grow_locked() REQUIRES(mu_);
   VolumeNode* insert_locked(std::unique_ptr<VolumeNode> node) REQUIRES(mu_);
   void remove_locked(VolumeNode& node) REQUIRES(mu_);
   void place_locked(VolumeNode& node, VolumeNode* parent, std::string_view name,
@@ -154,7 +155,7 @@ class VolumeNodes {
 
   const std::function<void(VolumeNode&)> release_;
   Mutex mu_;
-  std::vector<VolumeNode*> buckets_ GUARDED_BY(mu_);  ///< by key; a power of two
+  ChainTable<VolumeNode, ByKey> by_key_ GUARDED_BY(mu_);
   VolumeNode* all_ GUARDED_BY(mu_) = nullptr;
   std::size_t count_ GUARDED_BY(mu_) = 0;
   ino_t made_up_ GUARDED_BY(mu_) = 0;
