@@ -481,9 +481,11 @@ void Mount::open_control_channel() {
           return describe(parts.report, {parts.session->uses_rings(), passthrough,
                                          parts.report.writeback && !passthrough});
         }},
-       {"stats", [&parts] {
+       {"stats",
+        [&parts] {
           return statistics_json(parts.filesystem->statistics(), parts.session->counters());
-        }}});
+        }}},
+      [&parts] { return parts.session->connected(); });
   if (started) {
     parts.control = *std::move(started);
   } else {

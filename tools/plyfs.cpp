@@ -16,12 +16,12 @@
 
 #include "commands/inspect_command.h"
 #include "commands/layer_commands.h"
+#include "commands/umount_command.h"
 #include "commands/volume_transfer.h"
 #include "config/check_report.h"
 #include "config/cli.h"
 #include "config/config_file.h"
 #include "config/failure_text.h"
-#include "config/umount.h"
 #include "config/validate.h"
 #include "plyfs/mount.h"
 #include "store/attachment.h"
@@ -169,18 +169,6 @@ int check(const CommandLine& line) {
   return report.exit_code;
 }
 
-int umount(const CommandLine& line) {
-  const std::string mountpoint = plyfs::store::mountpoint_of(line.target);
-  const auto failure = plyfs::config::umount(mountpoint, line.unmount_mode, this_host());
-  if (failure) {
-    return fail(*failure);
-  }
-  if (line.unmount_mode == plyfs::sys::UnmountMode::kNow) {
-    plyfs::store::wait_for_end(mountpoint);
-  }
-  return 0;
-}
-
 plyfs::config::Surroundings surroundings() {
   plyfs::config::Surroundings found;
   if (plyfs::sys::current_privileges().euid == 0) {
@@ -221,7 +209,7 @@ int run(std::span<const char* const> arguments) {
     case Action::kPretendMount:
       return mount(line);
     case Action::kUmount:
-      return umount(line);
+      return plyfs::commands::umount(line, this_host());
     case Action::kCheck:
       return check(line);
   }

@@ -187,7 +187,7 @@ CommandLine parse_check(std::span<const char* const> arguments, const Surroundin
 CommandLine parse_umount(std::span<const char* const> arguments) {
   CommandLine line;
   bool lazy = false;
-  CLI::App app{"Unmount; the daemon ends by itself.", "plyfs umount"};
+  CLI::App app{"Unmount, and wait until the daemon has ended.", "plyfs umount"};
   app.add_flag("-l,--lazy", lazy, "detach now, end when nothing uses it any more");
   app.add_option("MOUNTPOINT", line.target, "where it is mounted, or its name")->required();
   app.footer("Examples:\n  plyfs umount merged\n  plyfs umount --lazy merged");

@@ -76,6 +76,11 @@ std::vector<std::string> names_of(std::string mountpoint) {
   return names;
 }
 
+/// Whether that is what asking says when there is no daemon, or when its mount is gone.
+bool tells_end(Errno error) {
+  return error == ECONNREFUSED || error == ENOENT || error == ECONNRESET || error == EPIPE;
+}
+
 }  // namespace
 
 Result<Json> ask(const std::string& mountpoint, const std::string& request) {
@@ -86,7 +91,7 @@ Result<Json> ask(const std::string& mountpoint, const std::string& request) {
       if (answer) {
         return answer;
       }
-      last = answer.error() == ECONNREFUSED || answer.error() == ENOENT ? last : answer.error();
+      last = tells_end(answer.error()) ? last : answer.error();
     }
   }
   return last;
@@ -100,6 +105,28 @@ std::vector<Json> ask_all(const std::string& request) {
     }
   }
   return answers;
+}
+
+Daemons::Daemons(const std::string& mountpoint) {
+  for (const std::string& name : names_of(mountpoint)) {
+    for (const Found& socket : sockets(socket_prefix(name))) {
+      const auto connection = sys::connect_to(socket.path);
+      auto process = connection ? sys::listening_process(connection->borrow())
+                                : Result<sys::UniqueFd>{connection.error()};
+      if (process) {
+        daemons_.push_back({socket.path, *std::move(process)});
+      }
+    }
+  }
+}
+
+void Daemons::wait_for_ends() const {
+  for (const Daemon& daemon : daemons_) {
+    const auto answer = ask_socket(daemon.socket, "describe");
+    if (!answer && tells_end(answer.error())) {
+      sys::wait_for_end(daemon.process.borrow());
+    }
+  }
 }
 
 }  // namespace plyfs::control

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plyfs/result.h"
+#include "sys/unique_fd.h"
 
 namespace plyfs::control {
 
@@ -18,5 +19,22 @@ Result<nlohmann::ordered_json> ask(const std::string& mountpoint, const std::str
 
 /// `request` to every live mount of this user; those that do not answer are left out.
 std::vector<nlohmann::ordered_json> ask_all(const std::string& request);
+
+/// Those who serve what is mounted at a place, held on to so that their end can be waited for.
+class Daemons {
+ public:
+  /// As many as there are mounts of this user on each other at `mountpoint`.
+  explicit Daemons(const std::string& mountpoint);
+  /// Of each whose mount is gone: returns when it has ended, with all that it had open (locks, the
+  /// layers). Who serves the mount on, in another mount namespace, or says nothing, is left alone.
+  void wait_for_ends() const;
+
+ private:
+  struct Daemon {
+    std::string socket;
+    sys::UniqueFd process;
+  };
+  std::vector<Daemon> daemons_;
+};
 
 }  // namespace plyfs::control

@@ -33,11 +33,13 @@ void remove_stale(const std::string& directory) {
 
 }  // namespace
 
-Server::Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers)
+Server::Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers,
+               std::function<bool()> mounted)
     : path_(std::move(path)),
       listener_(std::move(listener)),
       stop_(std::move(stop)),
-      handlers_(std::move(handlers)) {
+      handlers_(std::move(handlers)),
+      mounted_(std::move(mounted)) {
   const sys::BlockSignals blocked;
   thread_ = std::thread{[this] { serve(); }};
 }
@@ -48,7 +50,8 @@ Server::~Server() {
   (void)sys::remove_path(path_);
 }
 
-Result<std::unique_ptr<Server>> Server::start(const std::string& mountpoint, Handlers handlers) {
+Result<std::unique_ptr<Server>> Server::start(const std::string& mountpoint, Handlers handlers,
+                                              std::function<bool()> mounted) {
   sys::UniqueFd stop = TRY(sys::make_event());
   Errno last{ENOENT};
   for (const std::string& directory : socket_directories()) {
@@ -67,8 +70,8 @@ Result<std::unique_ptr<Server>> Server::start(const std::string& mountpoint, Han
       listener = sys::listen_at(path);
     }
     if (listener) {
-      return std::unique_ptr<Server>{
-          new Server{path, *std::move(listener), std::move(stop), std::move(handlers)}};
+      return std::unique_ptr<Server>{new Server{path, *std::move(listener), std::move(stop),
+                                                std::move(handlers), std::move(mounted)}};
     }
     last = listener.error();
   }
@@ -86,6 +89,9 @@ void Server::serve() {
         log::write(log::Level::kError, "control channel closed: " + peer.error().message());
       }
       return;
+    }
+    if (!mounted_()) {
+      continue;
     }
     try {
       if (peer->uid == sys::effective_uid() || peer->uid == 0) {

@@ -1,6 +1,7 @@
 // The control channel of a live mount: a socket that its own user may ask (docs/control.md).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,11 +13,13 @@
 namespace plyfs::control {
 
 /// Listens in a thread of its own, which sleeps until somebody asks. One caller at a time; who is
-/// slow is cut off after two seconds. Callers other than our user and root are refused.
+/// slow is cut off after two seconds. Callers other than our user and root are refused. Nobody gets
+/// an answer once `mounted` says no: the connection is closed, as if there were no daemon any more.
 class Server {
  public:
   /// Errors: no directory that is ours alone, no socket. The mount can live without.
-  static Result<std::unique_ptr<Server>> start(const std::string& mountpoint, Handlers handlers);
+  static Result<std::unique_ptr<Server>> start(const std::string& mountpoint, Handlers handlers,
+                                               std::function<bool()> mounted);
   /// Stops the thread and removes the socket.
   ~Server();
   Server(const Server&) = delete;
@@ -24,7 +27,8 @@ class Server {
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
-  Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers);
+  Server(std::string path, sys::UniqueFd listener, sys::UniqueFd stop, Handlers handlers,
+         std::function<bool()> mounted);
   void serve();
   void answer(sys::BorrowedFd connection);
 
@@ -32,6 +36,7 @@ class Server {
   const sys::UniqueFd listener_;
   const sys::UniqueFd stop_;
   const Handlers handlers_;
+  const std::function<bool()> mounted_;
   std::thread thread_;
 };
 

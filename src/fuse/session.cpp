@@ -231,15 +231,18 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
+bool Session::connected() const {
+  return sys::messages_on(device_.borrow(), false) != sys::Messages::kEnded;
+}
+
 void Session::unmount() {
   if (!mounted_) {
     return;
   }
   // A user may have detached us, and mounted something else there since. Of a connection that has
   // ended libfuse unmounts nothing, and frees what it keeps.
-  const bool ended = sys::messages_on(device_.borrow(), false) == sys::Messages::kEnded;
   const auto shown = sys::device_at(options_.mountpoint);
-  if (ended || !shown_device_ || !shown || *shown == *shown_device_) {
+  if (!connected() || !shown_device_ || !shown || *shown == *shown_device_) {
     fuse_session_unmount(session_);
     mounted_ = false;
   }

@@ -52,6 +52,9 @@ class Session {
   /// Takes the mount off the tree, and serves on until its last user lets go. Called again, ends
   /// serving then and there: what users still have open fails from then on. Async-signal-safe.
   void stop();
+  /// Whether the kernel still has the mount, in whatever mount namespace. Between mount() and the
+  /// end of serve(); thread-safe.
+  [[nodiscard]] bool connected() const;
   /// Whether requests come over io_uring. Known when `ready` is called. Thread-safe.
   [[nodiscard]] bool uses_rings() const { return uses_rings_; }
   /// Whether the kernel reads and writes files of the upper itself. Likewise.

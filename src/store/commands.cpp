@@ -170,21 +170,6 @@ std::string mountpoint_of(const std::string& target) {
   return record && record->live && record->name == target ? record->mountpoint : target;
 }
 
-void wait_for_end(const std::string& mountpoint) {
-  Home home;
-  if (Home::find(home)) {
-    return;
-  }
-  for (const std::string& key : names_in(home.mounts(), Hidden::kYes)) {
-    const auto record = read_mount(home, key);
-    if (record && record->live && same_path(record->mountpoint) == same_path(mountpoint)) {
-      if (const auto file = sys::open_lock_file(home.mount(key) + "/lock")) {
-        (void)sys::lock_file(file->borrow(), sys::LockKind::kShared, sys::LockWait::kYes);
-      }
-    }
-  }
-}
-
 std::optional<int> run_command(Arguments arguments) {
   const std::string_view command = config::command_of(arguments);
   if (command.empty()) {

@@ -21,10 +21,6 @@ std::optional<int> run_command(Arguments arguments);
 /// directory and is the name of a live mount; else `target`.
 std::string mountpoint_of(const std::string& target);
 
-/// Waits until the daemon that served `mountpoint` has given back its record and volumes.
-/// Returns at once where it has none.
-void wait_for_end(const std::string& mountpoint);
-
 // The parts.
 int run_volume(Arguments arguments);
 int run_ls(Arguments arguments);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -57,6 +58,16 @@ Status await_events(BorrowedFd fd, short events, std::int64_t deadline_ms) {
   }
 }
 
+/// Of who connected, or of who listened when it did.
+Result<ucred> credentials_of(BorrowedFd connection) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+    return Errno{errno};
+  }
+  return credentials;
+}
+
 }  // namespace
 
 Status make_private_directory(const std::string& path) {
@@ -107,6 +118,24 @@ Result<UniqueFd> connect_to(const std::string& path) {
   return connection;
 }
 
+Result<UniqueFd> listening_process(BorrowedFd connection) {
+  const ucred credentials = TRY(credentials_of(connection));
+  if (credentials.pid == 0) {
+    return Errno{ESRCH};
+  }
+  UniqueFd process{static_cast<int>(::syscall(SYS_pidfd_open, credentials.pid, 0))};
+  if (!process.valid()) {
+    return Errno{errno};
+  }
+  return process;
+}
+
+void wait_for_end(BorrowedFd process) {
+  pollfd waited{process.get(), POLLIN, 0};
+  while (::poll(&waited, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
 Result<Peer> accept_peer(BorrowedFd listener, BorrowedFd stop) {
   for (;;) {
     pollfd waited[2] = {{listener.get(), POLLIN, 0}, {stop.get(), POLLIN, 0}};
@@ -124,12 +153,7 @@ Result<Peer> accept_peer(BorrowedFd listener, BorrowedFd stop) {
     if (!peer.connection.valid()) {
       return Errno{errno};
     }
-    ucred credentials{};
-    socklen_t size = sizeof credentials;
-    if (::getsockopt(peer.connection.borrow().get(), SOL_SOCKET, SO_PEERCRED, &credentials,
-                     &size) != 0) {
-      return Errno{errno};
-    }
+    const ucred credentials = TRY(credentials_of(peer.connection.borrow()));
     peer.uid = credentials.uid;
     peer.pid = credentials.pid;
     return peer;

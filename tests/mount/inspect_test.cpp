@@ -1,6 +1,10 @@
 // plyfs inspect: of mounts with a name and without, live and not, and what only the daemon knows.
+// And whether who unmounts finds the daemon gone.
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <fstream>
 #include <string>
 
 #include "store_host.h"
@@ -8,6 +12,45 @@
 
 namespace plyfs::tests {
 namespace {
+
+constexpr int kRounds = 20;  // what is told too early or too late is so in some of them only
+
+/// The number of the daemon in what `plyfs inspect` printed; -1 when it is not there.
+pid_t daemon_of(const Ran& inspected) {
+  constexpr std::string_view kBefore = "\"Pid\": ";
+  const std::size_t at = inspected.out.find(kBefore);
+  return at == std::string::npos ? -1 : std::stoi(inspected.out.substr(at + kBefore.size()));
+}
+
+/// Mounts the image at host("m"), without a record. Returns the daemon; -1 on failure.
+pid_t mount_plain(const Host& host) {
+  CHECK_DONE(host.plyfs({"mount", "--lower", host("image"), "--upper", host("up"), host("m")}), "");
+  return daemon_of(host.plyfs({"inspect", host("m")}));
+}
+
+/// Keeps every mount that there is now in a mount namespace of its own, while it lives.
+class NamespaceHolder {
+ public:
+  explicit NamespaceHolder(const std::string& fifo) {
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    pid_ = start({"unshare", kFlags, "sh", "-c", "echo ready > \"$0\"; exec sleep 1000", fifo});
+    std::string told;
+    std::getline(std::ifstream{fifo}, told);
+    REQUIRE(told == "ready");
+  }
+  ~NamespaceHolder() {
+    (void)::kill(pid_, SIGKILL);
+    (void)wait_for(pid_, 60);
+  }
+  NamespaceHolder(const NamespaceHolder&) = delete;
+  NamespaceHolder& operator=(const NamespaceHolder&) = delete;
+
+  static bool possible() { return run({"unshare", kFlags, "true"}).exit_code == 0; }
+
+ private:
+  inline static const std::string kFlags = is_root() ? "-m" : "-Urm";
+  pid_t pid_ = -1;
+};
 
 /// `python3 -c EXPRESSION` over the JSON that was printed; "<...>" on an error.
 std::string asked(const Ran& ran, const std::string& expression) {
@@ -95,6 +138,71 @@ TEST_CASE("a mount without volumes says so", "[inspect]") {
   CHECK(asked(ran, "m['VolumeMode']['Mode'], m['Mounts']") == "('none', [])");
   CHECK(asked(ran, "c['writeback']['Value']") == "on");
   CHECK_DONE(host.plyfs({"umount", "a"}), "");
+}
+
+TEST_CASE("plyfs umount comes back when the daemon has ended", "[inspect][store]") {
+  if (!can_mount()) {
+    return;
+  }
+  Host host({file("f", "1")});
+  make(host("m"), {});
+  make(host("up"), {});
+  for (int round = 0; round < kRounds; ++round) {
+    const pid_t daemon = mount_plain(host);
+    REQUIRE(daemon > 0);
+    CHECK(call::create(host("m/f" + std::to_string(round)), "1") == "ok");
+    CHECK_DONE(host.plyfs({"umount", host("m")}), "");
+    CHECK(wait_for(daemon, 0) == 0);
+  }
+}
+
+TEST_CASE("a daemon whose mount is gone answers nobody", "[inspect][store]") {
+  if (!can_mount()) {
+    return;
+  }
+  Host host({file("f", "1")});
+  make(host("m"), {});
+  make(host("up"), {});
+  for (int round = 0; round < kRounds; ++round) {
+    const pid_t daemon = mount_plain(host);
+    REQUIRE(daemon > 0);
+    if (is_root()) {
+      REQUIRE(::umount2(host("m").c_str(), 0) == 0);
+    } else {
+      REQUIRE(run({"fusermount3", "-u", host("m")}).exit_code == 0);
+    }
+    const Ran ran = host.plyfs({"inspect", host("m")});
+    CHECK(said(ran).starts_with("2 []\nplyfs: no such mount: " + host("m")));
+    CHECK(wait_for(daemon, 60) == 0);
+  }
+}
+
+TEST_CASE("plyfs umount waits for no daemon that serves other mount namespaces",
+          "[inspect][store]") {
+  if (!can_mount()) {
+    return;
+  }
+  if (!NamespaceHolder::possible()) {
+    return skip("needs mount namespaces");
+  }
+  Host host({file("f", "1")});
+  make(host("m"), {});
+  make(host("up"), {});
+  for (const bool named : {false, true}) {
+    INFO(named);
+    if (named) {
+      CHECK_DONE(host.mount("a", {}), "");
+    }
+    const pid_t daemon = named ? daemon_of(host.plyfs({"inspect", "a"})) : mount_plain(host);
+    REQUIRE(daemon > 0);
+    {
+      const NamespaceHolder holder(host(named ? "ready1" : "ready0"));
+      const pid_t umount = start(host.command({"umount", named ? "a" : host("m")}));
+      CHECK(wait_for(umount, 60) == 0);
+      CHECK(wait_for(daemon, 0) == -1);
+    }
+    CHECK(wait_for(daemon, 60) == 0);
+  }
 }
 
 }  // namespace
