@@ -130,7 +130,8 @@ void read_directory(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t r
       }
     }
     sink.add_mount_points(offset);
-    if (sink.used() == 0 && is_volume(id)) {
+    if (sink.used() == 0 &&
+        !on_node(request, id, [](auto& fs, auto& node) { return fs.may_keep_listing(node); })) {
       // The end: the kernel would keep the listing now, and opening asks us nothing (D-003). With a
       // page of it gone it will not.
       (void)fuse_lowlevel_notify_inval_inode(dispatcher(request).session, id, 0, 0);

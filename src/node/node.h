@@ -66,6 +66,10 @@ struct DirectoryData {
   std::unique_ptr<const std::string> lower_path;
   /// Counts changes of the names; a listing of another version is stale.
   std::atomic<std::uint32_t> version{0};
+  /// What the kernel keeps of listings is of this version at the oldest, plus 1. 0: it keeps none.
+  std::atomic<std::uint64_t> kept_since{0};
+  /// Since its names last changed a reader under way was told some of an older version.
+  std::atomic<bool> told_old{false};
   Orphan orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
   std::atomic<bool> removed{false};
   ChildNames names;  ///< that are known; guarded by NodeTable::mu

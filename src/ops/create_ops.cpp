@@ -93,7 +93,7 @@ Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace
     seed.parts.push_back(std::move(part));
   }
   NodeRef node = table_.attach(parent, name, std::move(seed));
-  changed(parent);
+  names_changed(parent);
   if (file.valid()) {
     node->has_io.store(true);
     node->lacks_capability.store(f_.xattrs);

@@ -73,10 +73,16 @@ class FileSystem::EntryTeller {
 Result<std::shared_ptr<const merge::Listing>> FileSystem::listing(Node& directory,
                                                                   std::uint64_t offset) {
   // From the start a reader sees the present names; one under way may go on with what it has,
-  // because an offset means the same in every listing.
-  if (auto cached = listings_.find(directory);
-      cached && (offset != 0 || cached->version() == directory.directory().version.load())) {
-    return cached;
+  // because an offset means the same in every listing. (Who removes what it lists would make us
+  // list the directory anew for each piece.)
+  if (auto cached = listings_.find(directory)) {
+    if (cached->version() == directory.directory().version.load()) {
+      return cached;
+    }
+    if (offset != 0) {
+      directory.directory().told_old = true;
+      return cached;
+    }
   }
   SharedLock tree{locks_.tree};
   DirLock lock{locks_, LockMode::kShared, &directory};
@@ -106,7 +112,27 @@ Result<std::uint64_t> FileSystem::listed_ino(Node& directory, const merge::Listi
   return found.found ? found.shown_ino : Result<std::uint64_t>{Errno{ENOENT}};
 }
 
+void FileSystem::names_changed(Node& directory) {
+  directory.directory().told_old = false;
+  changed(directory);
+}
+
+/// The present version, as DirectoryData::kept_since has it.
+std::uint64_t FileSystem::kept_version(Node& directory) {
+  return std::uint64_t{directory.directory().version.load()} + 1;
+}
+
+bool FileSystem::may_keep_listing(Node& directory) {
+  const std::uint64_t now = kept_version(directory);
+  const std::uint64_t since = directory.directory().kept_since.exchange(now);
+  return (since == now || since == 0) && !directory.directory().told_old.load();
+}
+
 Status FileSystem::readdir(Node& directory, std::uint64_t offset, Plus plus, DirectorySink& sink) {
+  if (offset == 0) {
+    std::uint64_t none = 0;
+    directory.directory().kept_since.compare_exchange_strong(none, kept_version(directory));
+  }
   const auto listed = TRY(listing(directory, offset));
   const std::uint8_t directory_type = entry_type_of(kTypeDirectory);
   if (offset < 1 && !sink.add(".", directory.ino(), directory_type, 1)) {

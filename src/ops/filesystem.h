@@ -118,6 +118,9 @@ class FileSystem {
   Status set_inode_flags(node::Node& node, std::uint32_t flags);
 
   Status readdir(node::Node& directory, std::uint64_t offset, Plus plus, DirectorySink& sink);
+  /// To be asked before a reader is told that its listing ends: with that the kernel begins to use
+  /// what it has kept of it. False: it must drop that first (D-063).
+  static bool may_keep_listing(node::Node& directory);
   /// The same for all of the union: that of the topmost layer.
   Result<FilesystemStat> statfs(node::Node& node);
 
@@ -218,7 +221,10 @@ class FileSystem {
   Result<bool> lower_has(node::Node& directory, const char* name);
   layer::LayerIndex first_lower(node::Node& directory, const char* name);
   void count_wasted(node::Node& directory, std::uint32_t probes);
+  /// What its names lead to is elsewhere now.
   static void changed(node::Node& directory) { directory.directory().version.fetch_add(1); }
+  /// Its names are others. The kernel has the directory locked: nobody is being told of it.
+  static void names_changed(node::Node& directory);
 
   // creation
   using Maker = std::function<Status(sys::BorrowedFd directory, const char* name)>;
@@ -296,8 +302,10 @@ class FileSystem {
   void drop_io(node::Node& node);
   void release(node::Node& node);
 
+  /// Of the present version for readers that begin, else perhaps an older one. Takes locks.
   Result<std::shared_ptr<const merge::Listing>> listing(node::Node& directory,
                                                         std::uint64_t offset);
+  static std::uint64_t kept_version(node::Node& directory);
   class EntryTeller;
   bool add_name(node::Node& directory, const merge::Listing& listing,
                 const merge::ListedEntry& entry, DirectorySink& sink);

@@ -90,7 +90,7 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
     TRY(f_.writer->unlink_file(place.fd->borrow(), name));
   }
   table_.remove_name(parent, name, std::move(orphan));
-  changed(parent);
+  names_changed(parent);
   return indexed ? after_unlink(target) : Status{};
 }
 
@@ -182,8 +182,8 @@ Status FileSystem::rmdir(Node& parent, const char* name) {
   }
   handles_.forget(*target);
   table_.remove_name(parent, name, {std::move(orphan), {}});
-  changed(parent);
-  changed(*target);
+  names_changed(parent);
+  names_changed(*target);
   return {};
 }
 
@@ -244,7 +244,7 @@ Result<Entry> FileSystem::link(Node& node, Node& new_parent, const char* name) {
         }
       });
       table_.add_name(node, new_parent, name, layer::kUpper);
-      changed(new_parent);
+      names_changed(new_parent);
       break;
     }
   }

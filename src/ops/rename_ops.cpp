@@ -132,8 +132,8 @@ Status FileSystem::rename_locked(RenameSide& from, RenameSide& to, unsigned flag
     }
     table_.move_name(*from.parent, from.name, *to.parent, to.name);
   }
-  changed(*from.parent);
-  changed(*to.parent);
+  names_changed(*from.parent);
+  names_changed(*to.parent);
   return replaced_link ? after_unlink(*to.node) : Status{};
 }
 

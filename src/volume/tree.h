@@ -145,6 +145,8 @@ class VolumeTree {
 
   /// Entries carry the host's own offsets. Names of mount points are not left out here.
   Status readdir(VolumeNode& directory, std::uint64_t offset, Plus plus, NameSink& sink);
+  /// As of the union: others change what is in a volume.
+  static bool may_keep_listing(VolumeNode& /*directory*/) { return false; }
 
   Result<std::size_t> getxattr(VolumeNode& node, const char* name, void* value,
                                std::size_t size_bytes);

@@ -2,7 +2,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cstddef>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -37,6 +41,28 @@ class Listing {
 
  private:
   DIR* stream_;
+};
+
+/// A reader who asks for one piece after another, as large as he says.
+class PieceReader {
+ public:
+  explicit PieceReader(const std::string& path) : directory_(path, O_RDONLY | O_DIRECTORY) {}
+  /// The next names; none at the end.
+  std::vector<std::string> next(std::size_t size_bytes) {
+    std::vector<char> buffer(size_bytes);
+    const long got = ::syscall(SYS_getdents64, directory_.fd(), buffer.data(), buffer.size());
+    std::vector<std::string> names;
+    for (long at = 0; at < got;) {
+      dirent64 entry{};
+      std::memcpy(&entry, buffer.data() + at, offsetof(dirent64, d_name));
+      names.emplace_back(buffer.data() + at + offsetof(dirent64, d_name));
+      at += entry.d_reclen;
+    }
+    return names;
+  }
+
+ private:
+  File directory_;
 };
 
 std::string numbered(const std::string& prefix, int number) {
@@ -113,6 +139,39 @@ TEST_CASE("names that stay are seen exactly once while others come and go", "[re
     CHECK(again.size() == 6'002);  // with . and ..
     CHECK(count_of(again, "new0") == 1);
     CHECK(count_of(again, "top0") == 0);
+  });
+}
+
+TEST_CASE("who begins after a change sees it, though another goes on before it", "[readdir]") {
+  on(posix_systems(), [](const System& system) {
+    constexpr int kOld = 60;
+    constexpr int kNew = 30;
+    constexpr std::size_t kAll = 32768;  // bytes, more than all of them take
+    constexpr std::size_t kFew = 512;
+    Stack stack = Stack{}.lower(many("d/old", kOld)).upper();
+    stack.mount(system);
+    PieceReader before(stack("d"));
+    REQUIRE(before.next(kAll).size() == kOld + 2);  // not yet told that this is the end
+    for (int number = 0; number < kNew; ++number) {
+      REQUIRE(call::unlink(stack(numbered("d/old", number))) == "ok");
+      REQUIRE(call::create(stack(numbered("d/new", number))) == "ok");
+    }
+    PieceReader after(stack("d"));
+    std::vector<std::string> seen = after.next(kFew);
+    CHECK(!seen.empty());
+    (void)before.next(kAll);
+    for (;;) {
+      const std::vector<std::string> piece = after.next(kFew);
+      if (piece.empty()) {
+        break;
+      }
+      seen.insert(seen.end(), piece.begin(), piece.end());
+    }
+    for (int number = 0; number < kOld; ++number) {
+      INFO(number);
+      CHECK(count_of(seen, numbered("old", number)) == (number < kNew ? 0 : 1));
+      CHECK(count_of(seen, numbered("new", number)) == (number < kNew ? 1 : 0));
+    }
   });
 }
 

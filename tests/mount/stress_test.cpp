@@ -217,6 +217,48 @@ TEST_CASE("threads that share directories each see exactly what they did", "[str
   });
 }
 
+TEST_CASE("a listing is right while others list and change the directory", "[stress][threads]") {
+  on(plyfs_only(), [](const System& system) {
+    constexpr int kStatic = 2'000;
+    constexpr int kLists = 300;
+    Items items;
+    for (int number = 0; number < kStatic; ++number) {
+      items.push_back(file("d/a-file-that-stays-" + std::to_string(number)));
+    }
+    Stack stack = Stack{}.lower(items).upper();
+    stack.mount(system);
+    CHECK(in_threads([&](int thread) -> std::string {
+            const std::string prefix = "thread" + std::to_string(thread) + "-";
+            std::mt19937 random(static_cast<unsigned>(thread) + 1);
+            std::set<std::string> mine;
+            for (int list = 0; list < kLists; ++list) {
+              const std::string name = prefix + std::to_string(random() % 8);
+              const bool is_there = mine.erase(name) != 0;
+              if (!is_there) {
+                mine.insert(name);
+              }
+              const std::string result =
+                  is_there ? call::unlink(stack("d/" + name)) : call::create(stack("d/" + name));
+              if (result != "ok") {
+                return name + ": " + result;
+              }
+              const std::vector<std::string> names = names_in(stack("d"));
+              std::set<std::string> seen;
+              for (const std::string& listed : names) {
+                if (listed.starts_with(prefix)) {
+                  seen.insert(listed);
+                }
+              }
+              if (seen != mine) {
+                return "list " + std::to_string(list) + " is wrong: " + name +
+                       (is_there ? " was removed" : " was made");
+              }
+            }
+            return {};
+          }) == std::vector<std::string>{});
+  });
+}
+
 TEST_CASE("threads that fight over the same names leave a sane tree", "[stress][threads]") {
   on(every_union(), [](const System& system) {
     Items items;
