@@ -14,7 +14,7 @@ constexpr std::uint32_t kFirstLook = 8;
 // next one come later.
 constexpr std::uint32_t kAskEvery = 2;  // requests
 constexpr std::uint64_t kSleepsApart = 2;
-constexpr std::uint32_t kLongestWait = 64;  // requests
+constexpr std::uint32_t kLongestWait = 8;  // requests; D-064
 
 }  // namespace
 

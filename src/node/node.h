@@ -64,6 +64,8 @@ struct DirectoryData {
   /// Where the directory is in the merged tree of the lower layers, when that is not under the same
   /// name in its parent's place: the upper's redirect. Changed under the tree lock (exclusive).
   std::unique_ptr<const std::string> lower_path;
+  /// As shown, of a directory that was found in lower layers only: true while it is there only.
+  std::optional<FileStat> lower_stat;
   /// Counts changes of the names; a listing of another version is stale.
   std::atomic<std::uint32_t> version{0};
   /// What the kernel keeps of listings is of this version at the oldest, plus 1. 0: it keeps none.

@@ -407,6 +407,7 @@ Node* NodeTable::make_locked(NodeSeed&& seed) {
     node->directory_ = std::make_unique<DirectoryData>();
     node->directory_->parts = std::move(seed.parts);
     node->directory_->lower_path = std::move(seed.lower_path);
+    node->directory_->lower_stat = seed.lower_stat;
     return node;
   }
   if (seed.lower_key || seed.upper_key || !seed.index_name.empty() || seed.data) {

@@ -43,7 +43,8 @@ struct NodeSeed {
   std::uint8_t entry_type = 0;
   layer::LayerIndex layer = 0;
   std::uint64_t ino = 0;
-  merge::DirectoryParts parts;  ///< directories
+  merge::DirectoryParts parts;         ///< directories
+  std::optional<FileStat> lower_stat;  ///< directories that only lower layers have, as shown
   std::unique_ptr<const std::string> lower_path;
   std::optional<LinkKey> lower_key;  ///< hard-linked lower files
   std::optional<LinkKey> upper_key;  ///< hard-linked upper files

@@ -20,18 +20,25 @@ bool same_time(const timespec& a, const timespec& b) {
 
 }  // namespace
 
-/// Disk attributes as users see them. For directories the caller holds the DirLock.
-FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
+/// What does not depend on what became of the object since.
+FileStat FileSystem::view_found(const FileStat& disk, std::uint64_t ino, std::size_t part_count) {
   FileStat stat = disk;
-  stat.ino = node.ino();
+  stat.ino = ino;
   stat.uid = f_.uids.to_view(disk.uid);
   stat.gid = f_.gids.to_view(disk.gid);
+  // Counting subdirectories of several layers is not worth it; 1 means "not counted" to find(1)
+  // (kernel overlayfs does the same).
+  if (part_count > 1) {
+    stat.nlink = 1;
+  }
+  return stat;
+}
+
+/// Disk attributes as users see them. For directories the caller holds the DirLock.
+FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
+  FileStat stat =
+      view_found(disk, node.ino(), node.is_directory() ? node.directory().parts.size() : 0);
   if (node.is_directory()) {
-    // Counting subdirectories of several layers is not worth it; 1 means "not counted" to find(1)
-    // (kernel overlayfs does the same).
-    if (node.directory().parts.size() > 1) {
-      stat.nlink = 1;
-    }
     if (node.directory().removed.load()) {
       stat.nlink = 0;
     }
@@ -55,6 +62,10 @@ FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
 }
 
 Result<FileStat> FileSystem::stat_node(Node& node) {
+  if (node.is_directory() && node.directory().lower_stat && !node.in_upper() &&
+      !node.directory().removed.load()) {
+    return *node.directory().lower_stat;  // lower layers do not change
+  }
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   const FileStat disk = TRY(sys::stat_object(object));

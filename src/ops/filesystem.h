@@ -177,6 +177,7 @@ class FileSystem {
 
   // attributes
   FileStat view(node::Node& node, const FileStat& disk);
+  FileStat view_found(const FileStat& disk, std::uint64_t ino, std::size_t part_count);
   FileStat view_locked(node::Node& node, const FileStat& disk);
   Result<FileStat> stat_node(node::Node& node);
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);

@@ -198,6 +198,9 @@ Result<NodeSeed> FileSystem::seed_of(NodeDirectory& directory, Node& parent, con
   seed.entry_type = entry_type_of(resolution.stat.mode);
   seed.layer = resolution.layer;
   seed.ino = resolution.shown_ino;
+  if (resolution.stat.is_directory() && resolution.layer != layer::kUpper) {
+    seed.lower_stat = view_found(resolution.stat, resolution.shown_ino, resolution.parts.size());
+  }
   seed.parts = std::move(resolution.parts);
   if (resolution.stat.is_directory() && !resolution.redirect.empty()) {
     seed.lower_path =
