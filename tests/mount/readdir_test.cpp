@@ -146,12 +146,16 @@ TEST_CASE("who begins after a change sees it, though another goes on before it",
   on(posix_systems(), [](const System& system) {
     constexpr int kOld = 60;
     constexpr int kNew = 30;
-    constexpr std::size_t kAll = 32768;  // bytes, more than all of them take
+    constexpr std::size_t kAll = 32768;  // bytes, more than all of them take; Linux 6.1 gives 4096
     constexpr std::size_t kFew = 512;
     Stack stack = Stack{}.lower(many("d/old", kOld)).upper();
     stack.mount(system);
     PieceReader before(stack("d"));
-    REQUIRE(before.next(kAll).size() == kOld + 2);  // not yet told that this is the end
+    for (std::size_t told = 0; told < kOld + 2;) {  // all, but not that this is the end
+      const std::size_t piece = before.next(kAll).size();
+      REQUIRE(piece > 0);
+      told += piece;
+    }
     for (int number = 0; number < kNew; ++number) {
       REQUIRE(call::unlink(stack(numbered("d/old", number))) == "ok");
       REQUIRE(call::create(stack(numbered("d/new", number))) == "ok");
