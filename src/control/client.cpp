@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::size_t kMostAnswerBytes = 16U << 20;
 constexpr int kAnswerTimeout_ms = 5000;
+constexpr int kElsewhereTimeout_ms = 2000;
+constexpr int kForEver_ms = -1;
 
 struct Found {
   std::string path;
@@ -124,7 +126,9 @@ void Daemons::wait_for_ends() const {
   for (const Daemon& daemon : daemons_) {
     const auto answer = ask_socket(daemon.socket, "describe");
     if (!answer && tells_end(answer.error())) {
-      sys::wait_for_end(daemon.process.borrow());
+      sys::wait_for_end(daemon.process.borrow(), kForEver_ms);
+    } else if (daemons_.size() == 1) {  // else it may be of a mount that lay below
+      sys::wait_for_end(daemon.process.borrow(), kElsewhereTimeout_ms);
     }
   }
 }

@@ -25,8 +25,9 @@ class Daemons {
  public:
   /// As many as there are mounts of this user on each other at `mountpoint`.
   explicit Daemons(const std::string& mountpoint);
-  /// Of each whose mount is gone: returns when it has ended, with all that it had open (locks, the
-  /// layers). Who serves the mount on, in another mount namespace, or says nothing, is left alone.
+  /// To be called when the mount was taken off. Returns when each whose mount is gone has ended,
+  /// with all that it had open (locks, the layers). Another mount namespace may still show it:
+  /// often one that has just been made, and goes away; for that it waits two seconds.
   void wait_for_ends() const;
 
  private:

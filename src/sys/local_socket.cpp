@@ -130,9 +130,9 @@ Result<UniqueFd> listening_process(BorrowedFd connection) {
   return process;
 }
 
-void wait_for_end(BorrowedFd process) {
+void wait_for_end(BorrowedFd process, int timeout_ms) {
   pollfd waited{process.get(), POLLIN, 0};
-  while (::poll(&waited, 1, -1) < 0 && errno == EINTR) {
+  while (::poll(&waited, 1, timeout_ms) < 0 && errno == EINTR) {
   }
 }
 

@@ -26,8 +26,9 @@ Result<UniqueFd> connect_to(const std::string& path);
 /// A descriptor of the process that listens at the other end (pidfd_open(2)), for wait_for_end().
 /// Errors: ESRCH it has ended, or lives in a pid namespace that we do not see into; ENOSYS.
 Result<UniqueFd> listening_process(BorrowedFd connection);
-/// Waits until that process has ended, and has let go of all that it had open.
-void wait_for_end(BorrowedFd process);
+/// Waits until that process has ended, and has let go of all that it had open; at most
+/// `timeout_ms`, where that is not negative.
+void wait_for_end(BorrowedFd process, int timeout_ms);
 
 struct Peer {
   UniqueFd connection;
