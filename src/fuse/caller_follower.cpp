@@ -7,7 +7,7 @@ namespace plyfs::fuse {
 namespace {
 
 // Of several callers at once none has so many requests in a row; one alone soon has.
-constexpr std::uint32_t kFirstLook = 8;
+constexpr std::uint32_t kFirstLook = 3;
 // The caller may be moved while it works. Beside it this thread hardly ever sleeps: it is preempted
 // by its reply, and finds the next request when it goes on. On another processor it sleeps each
 // time, as it does where the caller computes between requests: then each look in vain makes the
