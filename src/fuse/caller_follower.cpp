@@ -6,7 +6,7 @@
 namespace plyfs::fuse {
 namespace {
 
-// Of several callers at once none has so many requests in a row; one alone soon has.
+// Of several callers at once few have so many requests in a row; one alone soon has.
 constexpr std::uint32_t kFirstLook = 3;
 // The caller may be moved while it works. Beside it this thread hardly ever sleeps: it is preempted
 // by its reply, and finds the next request when it goes on. On another processor it sleeps each
