@@ -8,6 +8,7 @@
 #include <csignal>
 #include <string>
 
+#include "stack.h"
 #include "store_host.h"
 #include "system.h"
 
@@ -25,6 +26,8 @@ pid_t daemon_of(const Ran& inspected) {
 
 /// Mounts the image at host("m"), without a record. Returns the daemon; -1 on failure.
 pid_t mount_plain(const Host& host) {
+  make(host("m"), {});
+  make(host("up"), {});
   CHECK_DONE(host.plyfs({"mount", "--lower", host("image"), "--upper", host("up"), host("m")}), "");
   return daemon_of(host.plyfs({"inspect", host("m")}));
 }
@@ -122,8 +125,6 @@ TEST_CASE("plyfs umount comes back when the daemon has ended", "[inspect][store]
     return;
   }
   Host host({file("f", "1")});
-  make(host("m"), {});
-  make(host("up"), {});
   for (int round = 0; round < kRounds; ++round) {
     const pid_t daemon = mount_plain(host);
     REQUIRE(daemon > 0);
@@ -138,16 +139,10 @@ TEST_CASE("a daemon whose mount is gone answers nobody", "[inspect][store]") {
     return;
   }
   Host host({file("f", "1")});
-  make(host("m"), {});
-  make(host("up"), {});
   for (int round = 0; round < kRounds; ++round) {
     const pid_t daemon = mount_plain(host);
     REQUIRE(daemon > 0);
-    if (is_root()) {
-      REQUIRE(::umount2(host("m").c_str(), 0) == 0);
-    } else {
-      REQUIRE(run({"fusermount3", "-u", host("m")}).exit_code == 0);
-    }
+    REQUIRE(unmount_fuse(host("m"), false) == "ok");
     const Ran ran = host.plyfs({"inspect", host("m")});
     CHECK(said(ran).starts_with("2 []\nplyfs: no such mount: " + host("m")));
     CHECK(wait_for(daemon, 60) == 0);
@@ -163,8 +158,6 @@ TEST_CASE("plyfs umount does not wait for ever where the mount is shown elsewher
     return skip("needs root: a copy of a mount");
   }
   Host host({file("f", "1")});
-  make(host("m"), {});
-  make(host("up"), {});
   for (const bool named : {false, true}) {
     INFO(named);
     if (named) {

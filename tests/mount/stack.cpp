@@ -68,6 +68,8 @@ bool becomes_mounted(const std::string& mountpoint, std::size_t binds, pid_t dae
   return true;
 }
 
+}  // namespace
+
 std::string unmount_fuse(const std::string& mountpoint, bool lazy) {
   if (is_root()) {
     return outcome(::umount2(mountpoint.c_str(), lazy ? MNT_DETACH : 0));
@@ -75,8 +77,6 @@ std::string unmount_fuse(const std::string& mountpoint, bool lazy) {
   const Ran ran = run({"fusermount3", lazy ? "-uz" : "-u", mountpoint});
   return ran.exit_code == 0 ? "ok" : ran.err;
 }
-
-}  // namespace
 
 struct Stack::State {
   std::string root = fresh_directory();

@@ -75,4 +75,7 @@ class Stack {
   std::unique_ptr<State> state_;
 };
 
+/// By umount2(2), or as a user by fusermount3: "ok", or what it said. Does not wait for the daemon.
+std::string unmount_fuse(const std::string& mountpoint, bool lazy);
+
 }  // namespace plyfs::tests
