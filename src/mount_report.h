@@ -41,7 +41,7 @@ struct ConnectionFacts {
 /// Layer paths as a later process, in another directory, can open them.
 void make_paths_absolute(MountOptions& options);
 
-/// The answer to "describe"; docs/control.md has its members.
+/// The answer to "describe"; docs/design/control.md has its members.
 nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts& connection);
 
 /// The answer to "stats".

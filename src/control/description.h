@@ -10,7 +10,7 @@ namespace plyfs::control {
 
 /// Layers, work directory, volumes, mount point, and whether the index is on. A daemon is a process
 /// of ours, but what it says is text: members that are missing or of another kind than
-/// docs/control.md says are left out.
+/// docs/design/control.md says are left out.
 MountOptions described_options(const Json& described);
 
 /// A string of an answer, unescaped; "" when there is none of that name.

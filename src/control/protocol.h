@@ -1,4 +1,4 @@
-// What is said on the control channel, as text (docs/control.md). Pure; any bytes are accepted.
+// What is said on the control channel, as text (docs/design/control.md). Any bytes are accepted.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// The control channel of a live mount: a socket that its own user may ask (docs/control.md).
+// The control channel of a live mount: a socket that its own user may ask (docs/design/control.md).
 #pragma once
 
 #include <functional>

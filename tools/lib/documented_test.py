@@ -169,7 +169,7 @@ def check_json(prefix, room):
     (room / "layers/base/link").symlink_to("etc")
     environment = dict(os.environ, PATH=f"{prefix}/bin:{os.environ['PATH']}", HOME=str(room))
     docs = pathlib.Path(__file__).resolve().parents[2] / "src/docs"
-    text = (docs / "dump-json.md").read_text() + (docs / "control.md").read_text()
+    text = (docs / "dump-json.md").read_text() + (docs / "design/control.md").read_text()
     documented = set(re.findall(r"`([^`]+)`", text))
     documented |= {word for quoted in documented for word in re.findall(r"[a-z_0-9]+", quoted)}
 
