@@ -206,7 +206,7 @@ nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts
   json["work"] = options.work ? Json(escaped(*options.work)) : Json(nullptr);
   Json& volumes = json["volumes"] = Json::array();
   for (const VolumeMount& volume : options.volumes) {
-    volumes.push_back({{"source", escaped(volume.source)},
+    volumes.push_back({{"source", escaped(volume.shown_source())},
                        {"destination", escaped(volume.destination)},
                        {"read_only", volume.read_only},
                        {"name", escaped(volume.name)},

@@ -13,6 +13,7 @@
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 #include "sys/open.h"
+#include "sys/proc_path.h"
 
 namespace plyfs {
 namespace {
@@ -38,6 +39,29 @@ std::deque<std::string> split(const std::string& path) {
     at = end + 1;
   }
   return components;
+}
+
+/// What is mounted is this descriptor, whatever becomes of the path: who may write to the volume
+/// can put a link to the host's /etc where the subpath was.
+Result<sys::UniqueFd> open_source(const VolumeMount& asked) {
+  if (asked.name.empty()) {
+    return sys::open_path(asked.source.c_str());
+  }
+  const std::size_t slash = asked.source.rfind('/');
+  const auto directory = TRY(sys::open_directory_path(asked.source.substr(0, slash).c_str()));
+  auto data = TRY(sys::open_directory_at(directory.borrow(), asked.source.c_str() + slash + 1));
+  return asked.subpath.empty() ? std::move(data)
+                               : sys::open_inside(data.borrow(), asked.subpath.c_str());
+}
+
+bool fail_source(Failure& failure, const VolumeMount& asked, Errno error) {
+  if (!asked.subpath.empty()) {
+    return fail(failure, "cannot use the subpath of volume " + asked.name, asked.subpath, error,
+                "create it in the volume first");
+  }
+  return fail(failure, "cannot open volume", asked.source, error,
+              asked.name.empty() ? "create it, or correct the path"
+                                 : "it is a directory of the store, not a link: put it back");
 }
 
 }  // namespace
@@ -212,10 +236,9 @@ bool MountVolumes::open_sources(const Surroundings& around, Failure& failure) {
   for (const VolumeMount& asked : options_.volumes) {
     Volume volume;
     volume.asked = &asked;
-    auto opened = sys::open_path(asked.source.c_str());
+    auto opened = open_source(asked);
     if (!opened) {
-      return fail(failure, "cannot open volume", asked.source, opened.error(),
-                  "create it, or correct the path");
+      return fail_source(failure, asked, opened.error());
     }
     const auto stat = sys::stat_object({opened->borrow(), ""});
     if (!stat) {
@@ -226,7 +249,7 @@ bool MountVolumes::open_sources(const Surroundings& around, Failure& failure) {
     const auto acl =
         sys::get_xattr_raw({opened->borrow(), ""}, "system.posix_acl_access", nullptr, 0);
     acl_ = acl_ || acl || acl.error() == ENODATA;
-    const auto absolute = sys::absolute_path(asked.source);
+    const auto absolute = sys::absolute_path(sys::ProcPath{{opened->borrow(), ""}}.c_str());
     if (around.mountpoint_fd.valid() && absolute) {
       const auto inside = sys::components_below(around.mountpoint_fd, *absolute);
       if (inside && *inside) {

@@ -80,9 +80,15 @@ struct VolumeMount {
   std::string source;       ///< absolute host path of a directory or a file
   std::string destination;  ///< absolute path in the mount, normalised ("/a/b", no "..")
   bool read_only = false;
-  std::string name;  ///< managed volumes: the name; empty for binds
+  std::string name;     ///< managed volumes: the name; empty for binds
+  std::string subpath;  ///< managed volumes: what of the source is shown; empty: all of it
   bool anonymous = false;
   bool fill = false;  ///< managed and not `nocopy`: filled from the image when empty
+
+  /// For people only. Who writes to the volume decides where this leads: never open it.
+  [[nodiscard]] std::string shown_source() const {
+    return subpath.empty() ? source : source + '/' + subpath;
+  }
 };
 
 /// How volumes get into the mount: served by our daemon, or as bind mounts over it.

@@ -250,17 +250,12 @@ std::string text_of(const VolumeSpec& volume) {
 
 /// A volume that was taken over, as if it had been asked for.
 VolumeSpec spec_of(const VolumeMount& volume) {
-  static constexpr std::string_view kData = "/_data/";
   VolumeSpec spec;
   spec.destination = volume.destination;
   spec.read_only = volume.read_only;
   spec.source = volume.name.empty() ? volume.source : volume.name;
   spec.kind = volume.name.empty() ? VolumeSpec::Kind::kBind : VolumeSpec::Kind::kNamed;
-  const std::string inside = volume.name + std::string{kData};
-  if (const std::size_t at = volume.source.find(inside);
-      !volume.name.empty() && at != std::string::npos) {
-    spec.subpath = volume.source.substr(at + inside.size());
-  }
+  spec.subpath = volume.subpath;
   return spec;
 }
 

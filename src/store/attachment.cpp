@@ -139,7 +139,11 @@ MaybeFailure Attachment::take_over(const VolumesFrom& from, MountOptions& option
     if (has_destination(options, volume.destination)) {
       continue;  // what was asked for by itself wins, and who was named first
     }
-    if (!volume.name.empty() && !read_volume(home_, volume.name)) {
+    const auto managed =
+        volume.name.empty() ? Result<Volume>{Errno{ENOENT}} : read_volume(home_, volume.name);
+    if (managed) {
+      volume.source = managed->data;  // the store may have been moved
+    } else if (!volume.name.empty()) {
       return mount_failure({"cannot take over volume", volume.name, Errno{ENOENT},
                             "it was removed: create it again, or leave out --volumes-from"});
     }
@@ -181,15 +185,8 @@ MaybeFailure Attachment::resolve_managed(const VolumeSpec& spec, MountOptions& o
   mount.read_only = spec.read_only;
   mount.name = volume->name;
   mount.anonymous = volume->anonymous;
+  mount.subpath = spec.subpath;
   mount.fill = !spec.no_copy && spec.subpath.empty();
-  if (!spec.subpath.empty()) {
-    auto inside = sys::path_inside(volume->data, spec.subpath);
-    if (!inside) {
-      return mount_failure({"cannot use the subpath of volume " + volume->name, spec.subpath,
-                            inside.error(), "create it in the volume first"});
-    }
-    mount.source = *std::move(inside);
-  }
   options.volumes.push_back(std::move(mount));
   return std::nullopt;
 }

@@ -17,6 +17,7 @@ Json mount_json(const MountRecord& record) {
                        {"destination", volume.destination},
                        {"read_only", volume.read_only},
                        {"name", volume.name},
+                       {"subpath", volume.subpath},
                        {"anonymous", volume.anonymous}});
   }
   return {{"version", 1},
@@ -32,12 +33,20 @@ Json mount_json(const MountRecord& record) {
           {"volumes_from", record.volumes_from}};
 }
 
+/// Older records hold the path that the subpath led to when it was asked for.
+std::string subpath_of_older(const VolumeMount& volume) {
+  const std::string inside = "/" + volume.name + "/_data/";
+  const std::size_t at = volume.name.empty() ? std::string::npos : volume.source.find(inside);
+  return at == std::string::npos ? "" : volume.source.substr(at + inside.size());
+}
+
 VolumeMount volume_of(const Json& json) {
   VolumeMount volume;
   volume.source = json.at("source").get<std::string>();
   volume.destination = json.at("destination").get<std::string>();
   volume.read_only = json.at("read_only").get<bool>();
   volume.name = json.at("name").get<std::string>();
+  volume.subpath = json.value("subpath", subpath_of_older(volume));
   volume.anonymous = json.at("anonymous").get<bool>();
   return volume;
 }
@@ -130,7 +139,7 @@ Json mount_entry(const VolumeMount& volume) {
   if (!volume.name.empty()) {
     entry["Name"] = volume.name;
   }
-  entry["Source"] = volume.source;
+  entry["Source"] = volume.shown_source();
   entry["Destination"] = volume.destination;
   if (!volume.name.empty()) {
     entry["Driver"] = "local";

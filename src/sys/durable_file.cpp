@@ -1,11 +1,9 @@
 #include "sys/durable_file.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -169,28 +167,6 @@ Result<std::string> random_hex(std::size_t bytes) {
     text.append(1, kDigits[byte >> 4]).append(1, kDigits[byte & 15]);
   }
   return text;
-}
-
-Result<std::string> path_inside(const std::string& root, const std::string& relative) {
-  const UniqueFd start{::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  if (!start.valid()) {
-    return Errno{errno};
-  }
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  const UniqueFd found{static_cast<int>(
-      ::syscall(SYS_openat2, start.borrow().get(), relative.c_str(), &how, sizeof how))};
-  if (!found.valid()) {
-    return Errno{errno};
-  }
-  std::error_code error;
-  auto path =
-      std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(found.borrow().get()), error);
-  if (error) {
-    return Errno{error.value()};
-  }
-  return path.string();
 }
 
 }  // namespace plyfs::sys

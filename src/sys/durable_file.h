@@ -35,8 +35,4 @@ Status remove_tree(const std::string& path);
 /// `bytes` random bytes in hexadecimal.
 Result<std::string> random_hex(std::size_t bytes);
 
-/// The host path of `relative` inside `root`: links are followed, and none leads out of it.
-/// Errors: ENOENT, EXDEV for what leaves it.
-Result<std::string> path_inside(const std::string& root, const std::string& relative);
-
 }  // namespace plyfs::sys

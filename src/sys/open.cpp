@@ -94,6 +94,21 @@ Result<UniqueFd> open_beneath(BorrowedFd root, const char* path) {
   return owned(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
 }
 
+Result<UniqueFd> open_inside(BorrowedFd root, const char* path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  // EAGAIN: something was renamed while a ".." was followed.
+  constexpr int kMostTries = 100;
+  for (int i = 0;; ++i) {
+    auto found =
+        owned(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
+    if (found || found.error() != EAGAIN || i == kMostTries) {
+      return found;
+    }
+  }
+}
+
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name, Mounts mounts) {
   return open_directory_with(dir, name, O_PATH, mounts);
 }

@@ -30,6 +30,8 @@ Result<UniqueFd> open_directory_path(const char* path);
 Result<UniqueFd> open_path(const char* path);
 /// What lies at `path` below `root`, across mounts, as a handle. ELOOP for a link on the way.
 Result<UniqueFd> open_beneath(BorrowedFd root, const char* path);
+/// The same following links, none of which may lead out of `root`: EXDEV.
+Result<UniqueFd> open_inside(BorrowedFd root, const char* path);
 /// A directory below `dir`, as a handle for *at calls (O_PATH). ENOTDIR, ENOENT, ELOOP for links.
 Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name,
                                    Mounts mounts = Mounts::kEnter);

@@ -248,10 +248,10 @@ TEST_CASE("volumes that were taken over are saved as they were then", "[config][
   CommandLine call = command(
       {"plyfs", "mount", "--lower", "/a", "-v", "/own:/own", "--volumes-from", "web:ro", "/m"});
   const std::string home = "/var/lib/plyfs/volumes/";
-  call.options.volumes = {{"/own", "/own", false, "", false, false},
-                          {"/site", "/srv", true, "", false, false},
-                          {home + "logs/_data", "/log", true, "logs", false, false},
-                          {home + "deep/_data/a/b", "/deep", true, "deep", false, false}};
+  call.options.volumes = {{"/own", "/own", false, "", "", false, false},
+                          {"/site", "/srv", true, "", "", false, false},
+                          {home + "logs/_data", "/log", true, "logs", "", false, false},
+                          {home + "deep/_data", "/deep", true, "deep", "a/b", false, false}};
   const Read back = read(config_text(call.options).value_or("?"));
   CHECK(describe_volumes(back.line.options) ==
         "bind /own to /own, bind /site to /srv ro, named logs to /log ro, "
