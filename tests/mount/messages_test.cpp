@@ -1,5 +1,5 @@
 // How many messages the kernel sends for what is done in the union. What is not here has been paid
-// for at one time or another: these numbers are the floor under the figures of the README.
+// for at one time or another: these numbers are the floor under the figures of the manual.
 #include "messages.h"
 
 #include <fcntl.h>

@@ -266,9 +266,10 @@ TEST_CASE("the tutorial on data volumes, with plyfs commands", "[tutorial][store
   }
 }
 
-/// The first block of shell commands below a heading of the README.
-std::string readme_commands(const std::string& heading) {
-  std::ifstream in(PLYFS_README);
+/// The first block of shell commands below a heading of a page of the manual.
+std::string commands_of(const std::string& page, const std::string& heading) {
+  const std::string readme = PLYFS_README;  // the manual lies below the same directory
+  std::ifstream in(readme.substr(0, readme.rfind('/')) + "/src/docs/" + page);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const std::size_t begin = text.find("```sh\n", text.find("\n## " + heading + "\n"));
   return begin == std::string::npos
@@ -276,7 +277,7 @@ std::string readme_commands(const std::string& heading) {
              : text.substr(begin + 6, text.find("```", begin + 6) - begin - 6);
 }
 
-TEST_CASE("the commands of the README's walk-through do what it says",
+TEST_CASE("the commands of the manual's walk-throughs do what it says",
           "[tutorial][store][volume]") {
   if (!can_mount()) {
     return;
@@ -289,7 +290,7 @@ TEST_CASE("the commands of the README's walk-through do what it says",
   const std::string program = plyfs_program();
   const std::string prepare = "export PATH=" + program.substr(0, program.rfind('/')) +
                               ":$PATH PLYFS_HOME=" + host("home") + "\ncd " + host("") + "\n";
-  const Ran volumes = run({"bash", "-c", prepare + readme_commands("Volumes")});
+  const Ran volumes = run({"bash", "-c", prepare + commands_of("volumes.md", "A walk-through")});
   const std::string err = volumes.err;
   CHECK(std::count(err.begin(), err.end(), '\n') == 1);
   CHECK(err.starts_with(
@@ -299,7 +300,7 @@ TEST_CASE("the commands of the README's walk-through do what it says",
   CHECK(names_in(host("home/mounts")).empty());
   const Ran files = run({"bash", "-c",
                          prepare + "plyfs() { command plyfs \"$@\" || exit; }\n" +
-                             readme_commands("Options in a file") + "plyfs ls -q"});
+                             commands_of("mounting.md", "Options in a file") + "plyfs ls -q"});
   CHECK(said(files) == "0 web\nweb2\n");
   CHECK(joined({content(host("merged2/etc/new")), content(host("merged2/var/lib/app/data"))}) ==
         "n 1");
