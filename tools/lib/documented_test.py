@@ -5,6 +5,7 @@ completions of bash, zsh and fish; the man page names no other; its examples run
   documented_test.py options PREFIX    PREFIX is what meson installed: bin, share/man, ...
   documented_test.py examples PREFIX ROOM
   documented_test.py json PREFIX ROOM     each member of the JSON reports is in src/docs
+  documented_test.py console PREFIX ROOM  "console" blocks of the pages print what they say
 """
 import json
 import os
@@ -192,11 +193,57 @@ def check_json(prefix, room):
     return 1 if problems else 0
 
 
+def sessions_of(page):
+    """The `console` blocks of a page: lists of (command, lines it prints)."""
+    for block in re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.M | re.S):
+        session = []
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                session.append((line[2:], []))
+            else:
+                session[-1][1].append(line)
+        yield session
+
+
+def prints(told, printed):
+    """`...` stands for the rest of a line, or alone for any lines."""
+    pattern = "".join("(?:[^\\n]*\\n)*" if line == "..." else
+                      "[^\\n]*".join(re.escape(part) for part in line.split("...")) + "\\n" for line in told)
+    return re.fullmatch(pattern, printed) is not None
+
+
+def run_session(session, room, environment):
+    """Lines about what was not printed as the page says."""
+    room.mkdir(parents=True)
+    mark = "\x01"
+    script = "".join(f"{{ {command}\n}} 2>&1; printf '{mark}'\n" for command, _ in session)
+    ended = subprocess.run(["bash", "-c", script], cwd=room, env=environment, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=120)
+    for (command, told), printed in zip(session, ended.stdout.split(mark)):
+        if not prints(told, printed):
+            yield f"$ {command}\n  told:    {told}\n  printed: {printed.splitlines()}"
+
+
+def check_console(prefix, room):
+    top = pathlib.Path(__file__).resolve().parents[2]
+    room = pathlib.Path(room)
+    environment = dict(os.environ, PATH=f"{prefix}/bin:{os.environ['PATH']}", LC_ALL="C", TZ="UTC",
+                       PLYFS_HOME=str(room / "home"))
+    problems = []
+    for page in [top / "README.md", *sorted((top / "src/docs").glob("*.md"))]:
+        for number, session in enumerate(sessions_of(page)):
+            found = run_session(session, room / f"{page.stem}-{number}", environment)
+            problems += [f"{page.relative_to(top)}: {problem}" for problem in found]
+    print(*problems, sep="\n")
+    return 1 if problems else 0
+
+
 def main():
     what, prefix = sys.argv[1], pathlib.Path(sys.argv[2])
     if what == "options":
         return check_options(prefix)
-    return run_examples(prefix, sys.argv[3]) if what == "examples" else check_json(prefix, sys.argv[3])
+    checks = {"examples": run_examples, "json": check_json, "console": check_console}
+    return checks[what](prefix, sys.argv[3])
 
 
 if __name__ == "__main__":

@@ -149,6 +149,8 @@ if have scdoc; then
     mkdir "$room/json"
     expect "each member of the JSON reports is documented" \
       python3 -B "$here/documented_test.py" json "$top" "$room/json"
+    expect "the sessions in the pages print what they say" \
+      python3 -B "$here/documented_test.py" console "$top" "$room/console"
   else
     skip "examples of the man pages: no /dev/fuse or no fusermount3"
   fi
