@@ -56,7 +56,7 @@ std::string to_gnuplot(const Results& results, const std::string& file);
 /// "3.1 µs", "2.4 MiB".
 std::string quantity(double value, Unit unit);
 
-/// In words: what a row of the first table means for who asks what belongs in a volume.
+/// What a row of the first table says about the question what belongs in a volume, in words.
 std::string advice(const RowResult& row, double noise);
 
 }  // namespace plyfs::bench

@@ -114,7 +114,7 @@ struct MountOptions {
   IdPolicy ids;
 
   std::vector<VolumeSpec> volume_specs;   ///< as asked for; store/ makes `volumes` of them
-  std::vector<VolumesFrom> volumes_from;  ///< likewise
+  std::vector<VolumesFrom> volumes_from;  ///< as asked for
   bool strict_volumes = false;            ///< missing host directories are not created
   std::vector<VolumeMount> volumes;       ///< resolved; destinations differ
   VolumeMode volume_mode = VolumeMode::kAuto;

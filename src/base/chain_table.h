@@ -8,9 +8,9 @@
 
 namespace plyfs {
 
-/// Each object has a pointer to the next one of its bucket, so that none costs an allocation, or
-/// more misses of the processor's cache than it and its bucket are. As large as the number of
-/// objects; owns none. Not thread-safe. `Links` says how an object is linked:
+/// Each object has a pointer to the next one of its bucket. So an object costs no allocation, and
+/// finding it misses the processor's cache only for the bucket and the object itself. The table has
+/// about as many buckets as objects; it owns none. Not thread-safe. `Links` links the objects:
 ///   static Object*& next(Object&);
 ///   static std::uint64_t hash(const Object&);   // good in its lowest bits
 template <typename Object, typename Links>
@@ -28,7 +28,7 @@ class ChainTable {
     return at;
   }
 
-  /// For one more object, which insert() then cannot fail to take. Throws std::bad_alloc.
+  /// Makes room for one more object, so that insert() cannot fail. Throws std::bad_alloc.
   void make_room() {
     if (buckets_.empty()) {
       buckets_.resize(kLeast, nullptr);

@@ -17,7 +17,7 @@ void set_level(Level level);
 /// Never throws. Bytes that are not printable are escaped by the caller's `printable`.
 void write(Level level, std::string_view message) noexcept;
 
-/// A warning or an error that was written, however little of the log is shown.
+/// A warning or an error, kept whether or not the log shows it.
 struct Noted {
   std::time_t last = 0;     ///< when it was written, the last time
   unsigned long times = 1;  ///< in a row

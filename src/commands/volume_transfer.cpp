@@ -55,7 +55,7 @@ const char* transfer_remedy(Errno error) {
       return "free some space";
     case EIO:
     case EAGAIN:
-      return "it changed while it was read: stop who writes to it, or try again";
+      return "it changed while it was read: stop the writer, or try again";
     case EISDIR:
       return "a directory and something else have one name";
     default:

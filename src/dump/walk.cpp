@@ -52,7 +52,7 @@ WalkResult walk(const OpenStack& stack, Target start, const WalkOptions& options
     if (descend == Descend::kYes && frames.size() < options.most_depth) {
       Place below = enter(frame.place, name, answer, resolution);
       if (frame.place.seen) {
-        frame.place.seen->close();  // opened again by who needs it: the child, or the next name
+        frame.place.seen->close();  // the child, or the next name, opens it again
       }
       push(std::move(below));
     }

@@ -29,8 +29,8 @@ enum class OpaqueFile : std::uint8_t {
   kYes,
 };
 
-/// One layer's part of a merged directory. Plain data but for what may be found out later: that
-/// only ever grows more precise, and may be updated by concurrent lookups.
+/// One layer's part of a merged directory. Plain data, but some of it is found out later: that only
+/// becomes more precise, and concurrent lookups may update it.
 struct DirectoryPart {
   layer::LayerIndex layer = 0;
   std::atomic<Boundary> boundary{Boundary::kNone};
@@ -86,7 +86,7 @@ class DirectoryParts {
     return *this;
   }
 
-  /// Before building: how many there will be, about.
+  /// Before building: about how many there will be.
   void reserve(std::size_t parts) { slots_.reserve(parts + 1); }
   /// While building, top first.
   void push_back(DirectoryPart part) {
@@ -143,7 +143,7 @@ class DirectoryAccess {
 Result<sys::FdPin> enter_part(DirectoryAccess& directory, std::size_t index);
 Result<sys::FdPin> enter_part_to_list(DirectoryAccess& directory, std::size_t index,
                                       sys::QuietReads* quiet);
-/// Whether part `index` hides the parts below it, which must be asked before they are.
+/// Whether part `index` hides the parts below it. Ask this before asking them.
 Result<bool> hides_below(DirectoryAccess& directory, std::size_t index);
 
 }  // namespace plyfs::merge

@@ -102,7 +102,7 @@ class Lookup {
   enum class Next : std::uint8_t { kStop, kDeeper };
   static bool merges_unseen(const Search& search);
   static Step* note(Search& search, const Candidate& candidate);
-  /// Ends the search at a directory on the way that hides what is below; noted if nothing else is.
+  /// Ends the search at a directory on the way that hides what is below; traced if nothing else is.
   static Next stop_at(Search& search, Step barrier);
   Result<bool> is_hidden(DirectoryAccess& directory, std::size_t index, const Hint& hint) const;
   Result<Next> accept(Search& search, Candidate candidate) const;

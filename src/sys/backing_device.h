@@ -6,13 +6,13 @@
 
 namespace plyfs::sys {
 
-/// FUSE mounts start with 128 KiB of read-ahead, and with a "strict limit": however much memory is
-/// free, only a hundredth of it may hold data of such a mount that is not written yet. Where the
-/// caller is root of the machine this gives the mount on `device` (st_dev) what other filesystems
-/// have: 1 MiB, and that limit only when dirty memory is short. For others, and on kernels without
-/// the files, nothing changes. The calling thread, and those that it starts, should be those that
-/// serve the mount: where that is allowed they are marked as such (prctl(2), PR_SET_IO_FLUSHER),
-/// and then do not wait for what they alone can write.
+/// FUSE mounts start with 128 KiB of read-ahead and a "strict limit": however much memory is free,
+/// only a hundredth of it may hold unwritten data of such a mount. For root of the machine this
+/// gives the mount on `device` (st_dev) what other filesystems have: 1 MiB of read-ahead, and that
+/// limit only when dirty memory is short. For others, and on kernels without the files, nothing
+/// changes. Call it from the thread that serves the mount, or that starts those which do. Where it
+/// is allowed these threads are marked (prctl(2), PR_SET_IO_FLUSHER), so that they do not wait for
+/// what they alone can write.
 void widen_page_cache(dev_t device);
 
 }  // namespace plyfs::sys

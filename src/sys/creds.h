@@ -36,8 +36,8 @@ class ScopedOwner {
   bool group_granted_ = true;
 };
 
-/// While alive, what the calling thread does counts as done without CAP_FSETID: a write takes suid
-/// and sgid bits away.
+/// While alive, the calling thread acts without CAP_FSETID: its writes take suid and sgid bits
+/// away.
 class ScopedWithoutFsetid {
  public:
   ScopedWithoutFsetid();
@@ -53,9 +53,9 @@ class ScopedWithoutFsetid {
 /// or a member; supplementary groups are what /proc/PID/status says, none when the process is gone.
 bool is_in_group(const RequestContext& caller, gid_t group);
 
-/// What a write, chown or truncate by a caller without CAP_FSETID leaves of a file's mode (Linux:
-/// setattr_should_drop_suidgid): suid never; sgid neither where the group may execute, nor where
-/// the caller is not in the group, which users see as `group`. Without value where nothing is
+/// The mode that is left after a write, chown or truncate by a caller without CAP_FSETID (Linux:
+/// setattr_should_drop_suidgid). suid goes always; sgid goes where the group may execute, and where
+/// the caller is not in the group, which users see as `group`. No value where nothing is
 /// taken.
 std::optional<mode_t> mode_to_leave(const RequestContext& caller, const FileStat& stat,
                                     gid_t group);

@@ -37,8 +37,8 @@ class Daemon {
   /// No fork: ready() does nothing, fail() is for the caller to print.
   static Daemon in_foreground();
 
-  /// Leaves the directory of the call, so that it is not kept busy. Call once nothing is named
-  /// relative to it any more, from the main thread before others exist: serving threads have a
+  /// Leaves the current directory, so that it is not kept busy. Call it when no relative path is
+  /// needed any more, from the main thread and before others exist: serving threads have a current
   /// directory of their own. Does nothing in the foreground.
   Status leave_directory();
 

@@ -22,13 +22,13 @@ struct RawEntry {
 
 enum class Visit : unsigned char { kContinue, kStop };
 
-/// Visits every entry of `directory` (opened for listing, not read before): it goes on where the
-/// descriptor is.
+/// Visits every entry of `directory`, which is opened for listing and not read before: it begins at
+/// the descriptor's position.
 Status read_directory(BorrowedFd directory, const std::function<Visit(const RawEntry&)>& visit);
 
-/// Reads a little from the start, to be done before a new descriptor is used at another offset.
-/// FUSE servers on libfuse's high-level interface collect a directory at its first read, and sshfs
-/// (3.7) aborts if that is elsewhere.
+/// Reads a little from the start. Do this before a new descriptor is used at another offset: FUSE
+/// servers on libfuse's high-level interface collect a directory at its first read, and sshfs (3.7)
+/// aborts if that read is elsewhere.
 Status begin_reading(BorrowedFd directory);
 
 /// Visits the entries from `offset` on (0, or some entry's `next`), "." and ".." too, in pieces of

@@ -13,7 +13,7 @@ namespace plyfs::sys {
 enum class LockKind : unsigned char { kShared, kExclusive };
 enum class LockWait : unsigned char { kNo, kYes };
 
-/// Opens (creating it, 0600) a file that is there to be locked.
+/// Opens a file that serves as a lock; creates it (0600) if need be.
 Result<UniqueFd> open_lock_file(const std::string& path);
 /// flock(2). EWOULDBLOCK with LockWait::kNo when another has it.
 Status lock_file(BorrowedFd file, LockKind kind, LockWait wait);
@@ -29,7 +29,7 @@ Status sync_directory(const std::string& path);
 Status exchange(const std::string& a, const std::string& b);
 
 /// Removes a tree, also where modes of our own directories shut us out. Links are not followed.
-/// What is not there is not missed.
+/// It is no error if there is none.
 Status remove_tree(const std::string& path);
 
 /// `bytes` random bytes in hexadecimal.

@@ -18,9 +18,9 @@ Result<UniqueFd> clone_fuse_device(BorrowedFd device);
 /// One message. ENODEV when unmounted; ENOENT, EINTR and EAGAIN mean: try again.
 Result<std::size_t> read_message(BorrowedFd device, void* buffer, std::size_t size_bytes);
 /// Names `file` to the kernel, which then reads and writes it for files that are opened with the
-/// number returned (FUSE_DEV_IOC_BACKING_OPEN, Linux 6.9), as who the calling thread is now. The
-/// descriptor may be closed after that. EPERM without CAP_SYS_ADMIN in the initial user namespace;
-/// ELOOP where `file` lies on a filesystem that is stacked itself.
+/// number returned (FUSE_DEV_IOC_BACKING_OPEN, Linux 6.9), with the rights that the calling thread
+/// has now. The descriptor may be closed after that. EPERM without CAP_SYS_ADMIN in the initial
+/// user namespace; ELOOP where `file` lies on a filesystem that is stacked itself.
 Result<std::int32_t> lend_backing_file(BorrowedFd device, BorrowedFd file);
 /// Files that are open with it keep it.
 void return_backing_file(BorrowedFd device, std::int32_t number);

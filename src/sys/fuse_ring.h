@@ -14,7 +14,7 @@
 
 namespace plyfs::sys {
 
-/// Processors that this machine may ever have: as many queues the kernel waits for.
+/// Processors that this machine may ever have; the kernel waits for as many queues.
 unsigned possible_processors();
 /// The processors that are online, as numbers of queues.
 std::vector<unsigned> online_processors();
@@ -28,8 +28,8 @@ class FuseRing {
     /// The request as read(2) from /dev/fuse gives it, in one piece. Valid until it is answered.
     [[nodiscard]] char* message() const { return message_; }
     [[nodiscard]] std::size_t size() const { return size_; }
-    /// Where a reply's bytes after its header go; who puts them there himself saves a copy. What a
-    /// request carries besides its fixed part lies there until then.
+    /// Where a reply's bytes after its header go. Writing them here at once saves a copy. Until
+    /// then it holds what the request carries besides its fixed part.
     [[nodiscard]] char* payload() const { return payload_; }
     [[nodiscard]] std::size_t payload_bytes() const { return payload_bytes_; }
 
@@ -50,7 +50,7 @@ class FuseRing {
     iovec buffers_[2]{};
   };
 
-  /// EPERM, ENOSYS, ENOMEM ... where io_uring is not to be had.
+  /// EPERM, ENOSYS, ENOMEM ... where io_uring is not available.
   static Result<std::unique_ptr<FuseRing>> make(std::size_t payload_bytes);
   ~FuseRing();
   FuseRing(const FuseRing&) = delete;

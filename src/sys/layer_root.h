@@ -10,9 +10,9 @@
 
 namespace plyfs::sys {
 
-/// O_PATH handle of a layer's root. Where the caller may (CAP_SYS_ADMIN in its user namespace), of
-/// a private clone of the mount without what is mounted inside: then no lookup below can ever
-/// leave the layer's filesystem, exactly as in kernel overlayfs.
+/// O_PATH handle of a layer's root. Where the caller may (CAP_SYS_ADMIN in its user namespace) it
+/// is that of a private clone of the mount, without what is mounted inside. Then no lookup below
+/// can ever leave the layer's filesystem, exactly as in kernel overlayfs.
 Result<UniqueFd> open_layer_root(const std::string& path);
 
 /// The components that lead from `root` to `absolute` (a path without links); nullopt when it does

@@ -58,7 +58,7 @@ Status await_events(BorrowedFd fd, short events, std::int64_t deadline_ms) {
   }
 }
 
-/// Of who connected, or of who listened when it did.
+/// Of the process that connected; at its own end, of the one that listened at that time.
 Result<ucred> credentials_of(BorrowedFd connection) {
   ucred credentials{};
   socklen_t size = sizeof credentials;

@@ -8,10 +8,10 @@ namespace plyfs::sys {
 
 enum class TreeAccess : unsigned char { kAsSource, kReadOnly };
 
-/// A copy of the mount at `object` (a directory or a file), with what is mounted inside it, that is
-/// nowhere yet: private (nothing propagates between it and the host's), and read-only if wanted,
-/// or if it was.
-/// Goes away with its descriptor unless it was attached.
+/// A copy of the mount at `object` (a directory or a file) and of what is mounted inside it. It is
+/// attached nowhere yet, private (nothing propagates between it and the host's), and read-only if
+/// wanted or if the original is.
+/// It goes away with its descriptor unless it was attached.
 /// Errors: EPERM without CAP_SYS_ADMIN over this mount namespace; ENOSYS on older kernels.
 Result<UniqueFd> clone_tree(BorrowedFd object, TreeAccess access);
 

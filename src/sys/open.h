@@ -10,8 +10,8 @@
 
 namespace plyfs::sys {
 
-/// Whether what lies in some place can be read without a trace in its times of access (O_NOATIME):
-/// that takes its owner or CAP_FOWNER. Thread-safe.
+/// Whether the files of one place can be read without changing their times of access (O_NOATIME).
+/// Only their owner may, or CAP_FOWNER. Thread-safe.
 struct QuietReads {
   std::atomic<bool> refused{false};  ///< once: then it is not tried again
 };
@@ -37,7 +37,7 @@ Result<UniqueFd> open_directory_at(BorrowedFd dir, const char* name,
                                    Mounts mounts = Mounts::kEnter);
 /// A directory opened for getdents64.
 Result<UniqueFd> open_listing(ObjectRef directory);
-/// The same two without a trace, where that is allowed. `known` saves trying in vain; null: tries.
+/// The same two, leaving times of access alone where that is allowed. `known` saves vain tries.
 Result<UniqueFd> open_file_quietly(ObjectRef object, QuietReads* known = nullptr);
 Result<UniqueFd> open_listing_quietly(ObjectRef directory, QuietReads* known = nullptr,
                                       Mounts mounts = Mounts::kEnter);

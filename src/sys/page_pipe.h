@@ -19,9 +19,9 @@ class PagePipe {
 
   /// EPERM or ENFILE where pipes are limited (pipe(7)).
   static Result<PagePipe> make();
-  /// Writes one message: `header`, then `size_bytes` of `file`. False when that was not possible,
-  /// for whatever reason, or the file is shorter when its pages are in the pipe; then the pipe is
-  /// of no more use, and the message may be sent again in another way: a second reply to a request
+  /// Writes one message: `header`, then `size_bytes` of `file`. False when that was not possible
+  /// for any reason, or when the file is shorter by the time its pages are in the pipe. The pipe is
+  /// then of no more use. The message may be sent again in another way: a second reply to a request
   /// does nothing (ENOENT).
   bool send(int device, const iovec& header, BorrowedFd file, std::int64_t offset,
             std::size_t size_bytes);

@@ -13,7 +13,7 @@ pid_t process_id();
 uid_t effective_uid();
 /// The same user outside of our user namespace; itself where there is none around us.
 uid_t outside_uid();
-/// Whether a process has that number in our pid namespace.
+/// Whether there is a process of that number in our pid namespace.
 bool process_exists(pid_t pid);
 
 struct ProcessFacts {

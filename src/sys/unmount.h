@@ -1,4 +1,4 @@
-// Unmounting a FUSE mount, as root by umount2(2), else by fusermount3.
+// Unmounting a FUSE mount: as root by umount2(2), otherwise by fusermount3.
 #pragma once
 
 #include <optional>

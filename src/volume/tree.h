@@ -117,9 +117,9 @@ class VolumeTree {
   [[nodiscard]] bool is_close_to_open(const VolumeNode& node) const {
     return node.made_up() == nullptr && volumes_[node.volume()].close_to_open;
   }
-  /// The three of who opens and closes a file: without effect where the filesystem does not want to
-  /// know. `flush` is one close of possibly several, and gives its error (EIO, ENOSPC, EDQUOT);
-  /// `closed` the end of an open file that was for writing.
+  /// Three calls for opening and closing a file. They do nothing where the filesystem does not need
+  /// them. `flush` is one close(2), perhaps of several, and returns its error (EIO, ENOSPC,
+  /// EDQUOT); `closed` is the end of an open file that was for writing.
   Status open(VolumeNode& node, sys::Access access);
   Status flush(VolumeNode& node);
   void closed(VolumeNode& node);
@@ -128,7 +128,7 @@ class VolumeTree {
   Status writable(const VolumeNode& node) const;
   Result<std::size_t> read(VolumeNode& node, void* buffer, std::size_t size_bytes,
                            std::int64_t offset);
-  /// The file to read from for who can do without a buffer; null where read() must be called.
+  /// The file itself, for a reader that needs no buffer; null where read() must be called.
   Result<sys::FdPin> pages_of(VolumeNode& node);
   Result<std::size_t> write(const RequestContext& context, VolumeNode& node, const void* buffer,
                             const WriteRequest& request);
@@ -219,7 +219,7 @@ class VolumeTree {
 
   const TreeOptions options_;
   std::vector<Volume> volumes_;  ///< const once serving
-  bool sealed_ = false;          ///< likewise
+  bool sealed_ = false;          ///< const once serving
   std::vector<VolumeNodeRef> kept_;
   LateErrors late_errors_;
   VolumeNodes nodes_;

@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "tar": ["base", "sys"],  # directories of the host to and from tars; knows nothing of layers
     # Trees written elsewhere: changes, tars, directories. Reads like dump, writes by layer's door.
     "image": ["base", "sys", "layer", "merge", "copyup", "dump", "tar"],
-    "control": ["base", "sys"],  # the socket of a live mount, and who asks it
+    "control": ["base", "sys"],  # the socket of a live mount, and the asking side
     # What the programs do besides mounting: arguments in, reports out.
     "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "control"],
     "include": [],  # the public face shows no room

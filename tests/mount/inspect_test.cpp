@@ -1,5 +1,5 @@
 // plyfs inspect: of mounts with a name and without, live and not, and what only the daemon knows.
-// And whether who unmounts finds the daemon gone.
+// And whether the daemon is gone when the unmounting program returns.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>

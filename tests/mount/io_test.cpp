@@ -162,7 +162,7 @@ TEST_CASE("the mtime that fallocate and copy_file_range leave survives the mount
     stack.mount(system);
     File from(stack("from"), O_RDONLY);
     std::vector<std::pair<std::string, timespec>> seen;
-    // Clocks have steps of some milliseconds, and filesystems finer ones for who looks in between.
+    // Clocks have steps of some milliseconds; filesystems have finer ones when somebody looks.
     for (int i = 0; i < 60; ++i) {
       const std::string name = stack("f" + std::to_string(i));
       File handle(name, O_RDWR | O_CREAT);

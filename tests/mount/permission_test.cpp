@@ -73,7 +73,7 @@ TEST_CASE("devices work in root's mounts", "[permission][root]") {
   });
 }
 
-/// The mode as one learns it who asks for the mode only: what is known of times or sizes is no
+/// The mode as a program sees it that asks for the mode only: what is known of times or sizes is no
 /// help.
 std::string mode_alone(const std::string& path) {
   struct statx answer {};

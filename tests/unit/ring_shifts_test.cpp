@@ -19,7 +19,7 @@ using enum RingShifts::Shift;
 
 TEST_CASE("the two threads of a ring take turns until the end", "[ring]") {
   RingShifts shifts;
-  std::vector<int> order;  // written by who has the turn only: TSan would tell
+  std::vector<int> order;  // written only by the thread that has the turn: TSan would tell
   const auto work = [&](RingShifts::Shift shift, int number) {
     while (shifts.await(shift)) {
       order.push_back(number);
