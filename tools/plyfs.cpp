@@ -24,6 +24,7 @@
 #include "config/failure_text.h"
 #include "config/validate.h"
 #include "plyfs/mount.h"
+#include "run/commands.h"
 #include "store/attachment.h"
 #include "store/commands.h"
 #include "sys/creds.h"
@@ -190,6 +191,9 @@ int run(std::span<const char* const> arguments) {
     return *exit_code;
   }
   if (const auto exit_code = plyfs::commands::run_volume_transfer(arguments)) {
+    return *exit_code;
+  }
+  if (const auto exit_code = plyfs::run::run_command(arguments)) {
     return *exit_code;
   }
   if (const auto done = plyfs::store::run_command(arguments)) {

@@ -21,6 +21,8 @@ Usage:
   plyfs ls | inspect MOUNT | rm NAME   the records of named mounts
   plyfs volume COMMAND                 create, list, inspect, remove volumes
   plyfs check [OPTIONS] [MOUNTPOINT]   tell what works on this machine, with remedies
+  plyfs run STACK -- COMMAND           a program in the stack, as an ordinary user
+  plyfs exec | ps | unshare            what runs, and further programs in it
   plyfs diff STACK                     what the upper layer changes: A, C and D lines
   plyfs commit STACK TARGET            the upper as a layer: a directory or an OCI layer tar
   plyfs flatten STACK TARGET           the merged tree as one directory or tar
@@ -65,7 +67,7 @@ constexpr std::string_view kCompatibleFooter = R"(Examples:
 Words of -o that are not known are reported and ignored in this form.)";
 
 // Commands whose place is kept; each comes with its own issue.
-constexpr auto kLaterCommands = std::to_array<std::string_view>({"run"});
+constexpr auto kLaterCommands = std::to_array<std::string_view>({"apply"});
 
 constexpr auto kCompatibleNames = std::to_array<std::string_view>(
     {"fuse-overlayfs", "mount.plyfs", "mount.fuse.plyfs", "mount.fuse3.plyfs"});

@@ -27,9 +27,11 @@ MAY_INCLUDE = {
     "control": ["base", "sys"],  # the socket of a live mount, and the asking side
     # What the programs do besides mounting: arguments in, reports out.
     "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "control"],
+    # A program in the union: namespaces, its mounts, its terminal. The union itself by plyfs/mount.h.
+    "run": ["base", "sys", "config", "store"],
     "include": [],  # the public face shows no room
     # programs; sys to become a daemon, to ask the host
-    "tools": ["base", "sys", "config", "store", "commands"],
+    "tools": ["base", "sys", "config", "store", "commands", "run"],
 }
 
 # The composition root builds every object, so it alone sees every room.

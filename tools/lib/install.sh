@@ -6,7 +6,7 @@
 # What building and mounting need.
 readonly build_packages=(
   meson ninja-build g++ pkg-config
-  libfuse3-dev fuse3 liburing-dev libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libssl-dev libarchive-dev
+  libfuse3-dev fuse3 liburing-dev libxxhash-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libssl-dev libarchive-dev libseccomp-dev
   attr
 )
 
@@ -14,7 +14,7 @@ readonly build_packages=(
 readonly check_packages=(
   clang libclang-rt-dev clang-tidy clang-format llvm python3
   catch2 libbenchmark-dev
-  acl sshfs openssh-sftp-server umoci skopeo scdoc man-db zstd uidmap libcap2-bin xfsprogs btrfs-progs e2fsprogs
+  acl sshfs openssh-sftp-server umoci skopeo scdoc man-db zstd uidmap libcap2-bin busybox-static xfsprogs btrfs-progs e2fsprogs
 )
 
 # What tools/bench compares plyfs with, and what its workloads and its chart need.

@@ -1,0 +1,16 @@
+// plyfs run, exec, ps and unshare.
+#pragma once
+
+#include <optional>
+
+#include "run/cli.h"
+
+namespace plyfs::run {
+
+/// The exit code, if `words` are one of these commands; `words` begin with the program's name.
+std::optional<int> run_command(Arguments words);
+
+/// `plyfs run` with the defaults of an image: for those who know what --image says.
+int run_program(RunOptions options);
+
+}  // namespace plyfs::run
