@@ -147,8 +147,7 @@ Status Engine::sync_staged(const Plan& plan, Staged& staged) {
     return workdir_.writer().sync(staged.file.borrow());
   }
   if (policy_.sync == SyncPolicy::kStrict && plan.stat.is_directory()) {
-    const sys::UniqueFd directory = TRY(sys::open_listing(staged.entry.object()));
-    return workdir_.writer().sync(directory.borrow());
+    return workdir_.writer().sync_directory(staged.entry.object());
   }
   return {};
 }

@@ -76,7 +76,9 @@ Timeouts timeouts_of(const Dispatcher& dispatcher, const volume::VolumeNode& nod
 }
 
 void report(fuse_req_t request, const char* verb, fuse_ino_t id, const char* name, int error) {
-  const auto level = is_remarkable(error) ? log::Level::kWarning : log::Level::kTrace;
+  // A write that the kernel has cached was told to have succeeded: what fails now is lost data.
+  const bool remarkable = is_remarkable(error) || raw_request().from_page_cache;
+  const auto level = remarkable ? log::Level::kWarning : log::Level::kTrace;
   if (!log::enabled(level)) {
     return;
   }

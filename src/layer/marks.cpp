@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "sys/object_xattr.h"
-#include "sys/owner_access.h"
 
 namespace plyfs::layer {
 namespace {
@@ -81,11 +80,6 @@ std::optional<std::uint64_t> parse_number(const std::optional<std::string>& text
     return std::nullopt;
   }
   return number;
-}
-
-template <typename Read>
-auto as_wanted(sys::ObjectRef object, Reading reading, Read read) -> decltype(read()) {
-  return reading == Reading::kLiftMode ? sys::with_owner_access(object, read) : read();
 }
 
 Result<DirMarks> read_dir_marks_once(sys::ObjectRef directory) {

@@ -7,6 +7,7 @@
 
 #include "layer/format.h"
 #include "plyfs/result.h"
+#include "sys/owner_access.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::layer {
@@ -32,6 +33,10 @@ struct FileMarks {
 /// kLiftMode: an object of the upper layer whose mode (0000) keeps its own daemon from reading the
 /// user.* marks is opened up for that moment; lower layers are never touched.
 enum class Reading : unsigned char { kAsIs, kLiftMode };
+template <typename Read>
+auto as_wanted(sys::ObjectRef object, Reading reading, Read read) -> decltype(read()) {
+  return reading == Reading::kLiftMode ? sys::with_owner_access(object, read) : read();
+}
 Result<DirMarks> read_dir_marks(sys::ObjectRef directory, Reading reading);
 Result<FileMarks> read_file_marks(sys::ObjectRef file, Reading reading);
 /// Whether a zero-size file is an xattr whiteout.

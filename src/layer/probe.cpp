@@ -123,7 +123,7 @@ Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint)
   return result;
 }
 
-Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint) {
+Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint, Reading reading) {
   if (hint.state() == AufsHint::State::kNone) {
     return false;
   }
@@ -131,7 +131,9 @@ Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint) {
   std::string way = directory.name;
   way += way.empty() ? "" : "/";
   way += kAufsOpaqueName;
-  auto found = sys::stat_object({directory.dir, way.c_str()});
+  auto found = as_wanted(directory, reading, [&] {
+    return sys::stat_object({directory.dir, way.c_str()});
+  });
   if (found) {
     hint.set(AufsHint::State::kPresent);
     return true;

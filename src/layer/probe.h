@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/file_stat.h"
+#include "layer/marks.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
@@ -49,6 +50,7 @@ class AufsHint {
 Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint);
 
 /// Whether `directory` holds `.wh..wh..opq`. `hint` is the directory's.
-Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint);
+Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint,
+                             Reading reading = Reading::kAsIs);
 
 }  // namespace plyfs::layer

@@ -8,7 +8,6 @@
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
-#include "sys/owner_access.h"
 
 namespace plyfs::layer {
 UpperWriter::UpperWriter(Rights rights) : rights_(rights) {
@@ -41,11 +40,14 @@ Status UpperWriter::gate() {
 }
 
 template <typename Change>
+auto UpperWriter::with(std::initializer_list<LiftedObject> objects, Change change)
+    -> decltype(change()) {
+  return rights_ == Rights::kPrivileged ? change() : lifted_.attempt(objects, change);
+}
+
+template <typename Change>
 auto UpperWriter::in_directory(sys::BorrowedFd dir, Change change) -> decltype(change()) {
-  if (rights_ == Rights::kPrivileged) [[likely]] {
-    return change();
-  }
-  return sys::with_owner_access({dir, ""}, change);
+  return with({{{dir, ""}, {dir, ""}}}, change);
 }
 
 Result<sys::UniqueFd> UpperWriter::create_file(sys::BorrowedFd dir, const char* name, mode_t mode) {
@@ -91,15 +93,20 @@ Status UpperWriter::remove_directory(sys::BorrowedFd dir, const char* name) {
 Status UpperWriter::rename_entry(sys::BorrowedFd from_dir, const char* from, sys::BorrowedFd to_dir,
                                  const char* to, unsigned flags) {
   TRY(gate());
-  return in_directory(from_dir, [&] {
-    return in_directory(to_dir,
-                        [&] { return sys::rename_entry(from_dir, from, to_dir, to, flags); });
-  });
+  // A directory that moves to another one is written, too: its ".." changes.
+  const sys::ObjectRef here{from_dir, from};
+  const sys::ObjectRef there{to_dir, to};
+  const auto change = [&] { return sys::rename_entry(from_dir, from, to_dir, to, flags); };
+  const LiftedObject places[] = {{{from_dir, ""}, {from_dir, ""}}, {{to_dir, ""}, {to_dir, ""}}};
+  return (flags & sys::kRenameExchange) != 0
+             ? with({places[0], places[1], {here, there, true}, {there, here, true}}, change)
+             : with({places[0], places[1], {here, there, true}}, change);
 }
 
 Status UpperWriter::change_mode(sys::ObjectRef object, mode_t mode) {
   TRY(gate());
-  return sys::change_mode(object, mode);
+  const auto change = [&] { return sys::change_mode(object, mode); };
+  return rights_ == Rights::kPrivileged ? change() : lifted_.unlifted(change);
 }
 
 Status UpperWriter::change_owner(sys::ObjectRef object, uid_t uid, gid_t gid) {
@@ -116,19 +123,13 @@ Status UpperWriter::change_times(sys::ObjectRef object, const TimeChange& atime,
 Status UpperWriter::set_xattr(sys::ObjectRef object, const char* name, std::string_view value,
                               int flags) {
   TRY(gate());
-  if (rights_ == Rights::kPrivileged) [[likely]] {
-    return sys::set_xattr(object, name, value, flags);
-  }
   // user.* needs write permission on the object itself (xattr(7)).
-  return sys::with_owner_access(object, [&] { return sys::set_xattr(object, name, value, flags); });
+  return with({{object, object}}, [&] { return sys::set_xattr(object, name, value, flags); });
 }
 
 Status UpperWriter::remove_xattr(sys::ObjectRef object, const char* name) {
   TRY(gate());
-  if (rights_ == Rights::kPrivileged) [[likely]] {
-    return sys::remove_xattr(object, name);
-  }
-  return sys::with_owner_access(object, [&] { return sys::remove_xattr(object, name); });
+  return with({{object, object}}, [&] { return sys::remove_xattr(object, name); });
 }
 
 Result<std::size_t> UpperWriter::write_at(sys::BorrowedFd fd, const void* buffer,
@@ -179,6 +180,23 @@ Status UpperWriter::set_inode_flags(sys::BorrowedFd fd, std::uint32_t flags) {
 Status UpperWriter::sync(sys::BorrowedFd fd) {
   TRY(gate());
   return sys::sync_all(fd);
+}
+
+Status UpperWriter::sync_directory(sys::ObjectRef directory) {
+  TRY(gate());
+  const sys::UniqueFd opened =
+      TRY(with({{directory, directory}}, [&] { return sys::open_listing(directory); }));
+  return sys::sync_all(opened.borrow());
+}
+
+Result<sys::UniqueFd> UpperWriter::open_file(sys::ObjectRef object, sys::Access access) {
+  // 0444 with a writer that opened the file before; 0000.
+  return with({{{object.dir, ""}, {object.dir, ""}}, {object, object}},
+              [&] { return sys::open_file(object, access); });
+}
+
+Result<sys::UniqueFd> UpperWriter::open_handle(sys::ObjectRef object) {
+  return in_directory(object.dir, [&] { return sys::open_handle(object); });
 }
 
 }  // namespace plyfs::layer

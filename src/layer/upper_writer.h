@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/file_stat.h"
+#include "layer/lifted_modes.h"
 #include "plyfs/result.h"
 #include "sys/open.h"
 #include "sys/unique_fd.h"
@@ -14,8 +15,8 @@
 namespace plyfs::layer {
 
 /// Thread-safe. Verbs and errors are those of the system calls of the same name; EROFS when the
-/// mount is read-only. An unprivileged owner's directory without u+wx (mode 0555) is opened up for
-/// the moment of the change, as a privileged daemon's CAP_DAC_OVERRIDE would allow.
+/// mount is read-only. What the mode of its own object keeps from an unprivileged owner is lifted
+/// for the moment of the change (LiftedModes), as CAP_DAC_OVERRIDE would allow.
 class UpperWriter {
  public:
   enum class Rights : std::uint8_t { kPrivileged, kOwnerOnly };
@@ -50,15 +51,25 @@ class UpperWriter {
                                  std::int64_t to_offset, std::size_t size_bytes);
   Status set_inode_flags(sys::BorrowedFd fd, std::uint32_t flags);
   Status sync(sys::BorrowedFd fd);
+  Status sync_directory(sys::ObjectRef directory);
+
+  /// A file of the upper for I/O. No change: it is not counted.
+  Result<sys::UniqueFd> open_file(sys::ObjectRef object, sys::Access access);
+  /// A handle (O_PATH) of an object in a directory that its owner may not search.
+  Result<sys::UniqueFd> open_handle(sys::ObjectRef object);
+  [[nodiscard]] LiftedModes& lifted() { return lifted_; }
 
   [[nodiscard]] std::uint64_t changes() const { return changes_.load(std::memory_order_relaxed); }
 
  private:
   Status gate();
   template <typename Change>
+  auto with(std::initializer_list<LiftedObject> objects, Change change) -> decltype(change());
+  template <typename Change>
   auto in_directory(sys::BorrowedFd dir, Change change) -> decltype(change());
 
   const Rights rights_;
+  LiftedModes lifted_{[this] { return gate(); }};
   std::atomic<std::uint64_t> changes_{0};
   std::uint64_t fail_at_ = 0;  ///< 0: never
   int fail_errno_ = 0;         ///< 0: kill

@@ -128,7 +128,9 @@ Result<Workdir> Workdir::open(sys::UniqueFd root, sys::UniqueFd upper, UpperWrit
   if (incompat && sys::stat_object({incompat->borrow(), kVolatileName})) {
     return Errno{EUCLEAN};
   }
+  LiftedModes::put_back(workdir.staging(), workdir.upper_lock_.borrow());
   TRY(empty_directory(writer, workdir.staging()));
+  writer.lifted().record_in(workdir.staging(), workdir.upper_lock_.borrow());
   return workdir;
 }
 

@@ -221,7 +221,8 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
     } else if (next == Next::kDeeper && candidate.lazily && marks.redirect.empty()) {
       part.opaque_file = candidate.over ? OpaqueFile::kUnasked : OpaqueFile::kNo;
     } else if (next == Next::kDeeper && (candidate.over || !marks.redirect.empty()) &&
-               TRY(layer::has_aufs_opaque({candidate.dir, candidate.name}, part.aufs))) {
+               TRY(layer::has_aufs_opaque({candidate.dir, candidate.name}, part.aufs,
+                                          reading_of(candidate.layer)))) {
       next = Next::kStop;
       if (step != nullptr) {
         step->ending = Ending::kOpaqueFile;
@@ -474,8 +475,8 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
     path = path.empty() ? components[i] : path + '/' + components[i];
     const bool leads_away = !marks.redirect.empty() && marks.redirect.front() == '/';
     const bool marked = marks.opaque || (probed.hides_lower && marks.redirect.empty());
-    const bool file =
-        !marked && (!stop_after || leads_away) && TRY(layer::has_aufs_opaque({current, ""}, hint));
+    const bool file = !marked && (!stop_after || leads_away) &&
+                      TRY(layer::has_aufs_opaque({current, ""}, hint, reading_of(layer)));
     if (leads_away && !marked && !file) {
       stop_after = false;
     } else if (!stop_after && (marked || file)) {

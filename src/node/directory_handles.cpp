@@ -1,6 +1,7 @@
 #include "node/directory_handles.h"
 
 #include "sys/open.h"
+#include "sys/owner_access.h"
 
 namespace plyfs::node {
 namespace {
@@ -57,8 +58,10 @@ Result<sys::FdPin> DirectoryHandles::open_listed(Node& directory, const merge::D
   if (!way.directory) {
     return sys::FdPin{};
   }
-  sys::FdPin opened = std::make_shared<const sys::UniqueFd>(TRY(
-      sys::open_listing_quietly({way.directory->borrow(), way.name}, quiet, mounts_over(part))));
+  const sys::ObjectRef object{way.directory->borrow(), way.name};
+  const auto open = [&] { return sys::open_listing_quietly(object, quiet, mounts_over(part)); };
+  sys::FdPin opened = std::make_shared<const sys::UniqueFd>(
+      TRY(part.layer == layer::kUpper ? sys::with_owner_access(object, open) : open()));
   (void)cache_.insert(part.handle, opened);
   return opened;
 }

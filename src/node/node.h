@@ -74,6 +74,9 @@ struct DirectoryData {
   std::atomic<bool> told_old{false};
   Orphan orphan;  ///< removed, but still open somewhere; guarded by NodeTable::mu
   std::atomic<bool> removed{false};
+  /// Its mode keeps its owner from searching it: a daemon without privileges may be shut out, while
+  /// files in it are still open.
+  std::atomic<bool> closed{false};
   ChildNames names;  ///< that are known; guarded by NodeTable::mu
   CacheSlot<merge::Listing> listing;
   CacheSlot<merge::LowerNames> lower_names;

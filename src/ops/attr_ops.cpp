@@ -14,6 +14,8 @@ using node::Node;
 
 namespace {
 
+constexpr mode_t kOwnerSearch = 0100;
+
 bool same_time(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
@@ -42,6 +44,7 @@ FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
     if (node.directory().removed.load()) {
       stat.nlink = 0;
     }
+    node.directory().closed.store((disk.mode & kOwnerSearch) == 0, std::memory_order_relaxed);
     return stat;
   }
   if (table_.has_extra(node)) {

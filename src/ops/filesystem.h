@@ -157,11 +157,13 @@ class FileSystem {
 
    private:
     Result<sys::ObjectRef> find_directory(node::Node& node);
+    Result<sys::ObjectRef> find_in_closed(sys::ObjectRef object);
     FileSystem& fs_;
     SharedLock tree_;
     std::optional<node::DirLock> dir_;
     sys::FdPin pin_;
     node::Orphan orphan_;
+    sys::UniqueFd closed_;
     std::string index_name_;
   };
 

@@ -4,7 +4,6 @@
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
-#include "sys/owner_access.h"
 
 namespace plyfs::ops {
 
@@ -35,11 +34,7 @@ Result<sys::UniqueFd> FileSystem::open_upper(Node& node, sys::Access access) {
 
 /// A file of the upper (or, in a read-only mount, of any) layer.
 Result<sys::UniqueFd> FileSystem::open_object(sys::ObjectRef object, sys::Access access) {
-  if (f_.engine == nullptr || f_.engine->policy().privileges.dac_override) {
-    return sys::open_file(object, access);
-  }
-  // The mode may shut the daemon out (0444 with a writer that opened the file before, 0000).
-  return sys::with_owner_access(object, [&] { return sys::open_file(object, access); });
+  return read_only() ? sys::open_file(object, access) : f_.writer->open_file(object, access);
 }
 
 /// Component by component: no link is followed.

@@ -129,8 +129,20 @@ Result<sys::ObjectRef> FileSystem::Located::find(Node& node) {
       return Errno{ESTALE};
     }
     pin_ = TRY(fs_.handles_.open(*names.parent, *part));
-    return sys::ObjectRef{pin_->borrow(), names.dentry->name};
+    const sys::ObjectRef object{pin_->borrow(), names.dentry->name};
+    return layer == layer::kUpper && names.parent->directory().closed.load()
+               ? find_in_closed(object)
+               : object;
   }
+}
+
+/// What lies in a directory of the upper that its owner may not search: a file that is still open.
+Result<sys::ObjectRef> FileSystem::Located::find_in_closed(sys::ObjectRef object) {
+  if (fs_.read_only() || fs_.f_.engine->policy().privileges.dac_override) {
+    return object;
+  }
+  closed_ = TRY(fs_.f_.writer->open_handle(object));
+  return sys::ObjectRef{closed_.borrow(), ""};
 }
 
 Result<node::Orphan> FileSystem::Located::find_below(Node& node) {

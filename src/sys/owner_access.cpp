@@ -6,9 +6,11 @@
 
 namespace plyfs::sys {
 
+bool is_own(const FileStat& stat) { return stat.uid == ::geteuid(); }
+
 OwnerAccess::OwnerAccess(ObjectRef object) : object_(object) {
   const auto stat = stat_object(object);
-  if (!stat || stat->uid != ::geteuid() || stat->is_symlink()) {
+  if (!stat || !is_own(*stat) || stat->is_symlink()) {
     return;
   }
   mode_ = stat->mode & kPermissionMask;

@@ -3,10 +3,14 @@
 
 #include <sys/types.h>
 
+#include "base/file_stat.h"
 #include "plyfs/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::sys {
+
+/// Whether the object belongs to the user that the daemon is.
+bool is_own(const FileStat& stat);
 
 /// While alive, the owner may read, write and (directories) search the object; then its mode is
 /// what it was. For a daemon without CAP_DAC_OVERRIDE that serves its own user's files: 0444, 0000.

@@ -61,6 +61,10 @@ class Builder {
     for (auto made = made_.rbegin(); made != made_.rend(); ++made) {
       must(call::utimens(at(made->first), made->second, made->second), made->first);
     }
+    // A directory that is closed to its owner is closed last, from below.
+    for (auto closed = directory_modes_.rbegin(); closed != directory_modes_.rend(); ++closed) {
+      must(call::chmod(at(closed->first), closed->second), closed->first);
+    }
   }
 
  private:
@@ -123,7 +127,9 @@ class Builder {
     if (item.owner) {
       must(call::chown(path, item.owner->first, item.owner->second), path);
     }
-    if (item.kind == Kind::kFile || item.kind == Kind::kDir || item.kind == Kind::kSpecial) {
+    if (item.kind == Kind::kDir) {
+      directory_modes_[item.path] = item.mode & 07777U;
+    } else if (item.kind == Kind::kFile || item.kind == Kind::kSpecial) {
       must(call::chmod(path, item.mode & 07777U), path);
     }
     for (const auto& [name, value] : item.xattrs) {
@@ -135,6 +141,7 @@ class Builder {
   const std::string& root_;
   const std::string& prefix_;
   std::vector<std::pair<std::string, timespec>> made_;
+  std::map<std::string, mode_t> directory_modes_;
 };
 
 bool is_below(const std::string& path, const std::string& directory) {
