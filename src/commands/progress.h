@@ -13,7 +13,7 @@ enum class ProgressMode : std::uint8_t { kAuto, kPlain, kNone };
 ProgressMode progress_mode(const std::string& word);
 
 /// On a terminal one line that is drawn again five times a second; with kPlain a line every five
-/// seconds; else nothing. The end of its life clears what it drew.
+/// seconds; otherwise nothing. Its destructor clears what it drew.
 class ProgressLine {
  public:
   ProgressLine(ProgressMode mode, std::string what);

@@ -20,7 +20,7 @@ Result<nlohmann::ordered_json> ask(const std::string& mountpoint, const std::str
 /// `request` to every live mount of this user; those that do not answer are left out.
 std::vector<nlohmann::ordered_json> ask_all(const std::string& request);
 
-/// Those who serve what is mounted at a place, held on to so that their end can be waited for.
+/// The daemons that serve what is mounted at a place, so that one can wait for their end.
 class Daemons {
  public:
   /// As many as there are mounts of this user on each other at `mountpoint`.

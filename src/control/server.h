@@ -12,9 +12,9 @@
 
 namespace plyfs::control {
 
-/// Listens in a thread of its own, which sleeps until somebody asks. One caller at a time; who is
-/// slow is cut off after two seconds. Callers other than our user and root are refused. Nobody gets
-/// an answer once `mounted` says no: the connection is closed, as if there were no daemon any more.
+/// Listens in a thread of its own, which sleeps until somebody asks. One caller at a time; a
+/// slow one is cut off after two seconds. Callers other than our user and root are refused. Nobody
+/// gets an answer once `mounted` says no: the connection is closed, as if the daemon had ended.
 class Server {
  public:
   /// Errors: no directory that is ours alone, no socket. The mount can live without.

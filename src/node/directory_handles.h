@@ -17,16 +17,16 @@ class DirectoryHandles {
   /// Handle of `directory` in the layer of `part`, which is its part there. ENOENT when removed;
   /// EXDEV where the host has mounted something over a part that was `unopened`.
   Result<sys::FdPin> open(Node& directory, const merge::DirectoryPart& part);
-  /// As an object whose attributes are wanted: its handle where there is one, else by its name in
-  /// its parent's. `name` lives as long as the tree lock is held.
+  /// How to name it to ask for its attributes: by its handle where there is one, otherwise by its
+  /// name in its parent. `name` lives as long as the tree lock is held.
   struct Way {
     sys::FdPin directory;
     const char* name = "";
   };
   Result<Way> way_to(Node& directory, const merge::DirectoryPart& part);
-  /// To be read by the caller alone, from the beginning; it becomes the handle if there is none,
-  /// since who has listed a directory will ask about what is in it. Null where the directory is not
-  /// under its name in its parent's.
+  /// To be read by the caller alone, from the beginning. It becomes the handle if there is none,
+  /// since a program that lists a directory then asks about what is in it. Null where the directory
+  /// is not under its name in its parent's.
   Result<sys::FdPin> open_listed(Node& directory, const merge::DirectoryPart& part,
                                  sys::QuietReads* quiet);
   /// Path of the directory in that layer, from the layer's root.
@@ -55,7 +55,7 @@ class NodeDirectory final : public merge::DirectoryAccess {
  public:
   NodeDirectory(DirectoryHandles& handles, Node& node) : handles_(handles), node_(node) {}
   [[nodiscard]] merge::DirectoryParts& parts() override { return node_.directory().parts; }
-  /// The first few stay open as long as this lives: who reads many names asks for them each time.
+  /// The first few stay open as long as this lives: reading many names asks for them each time.
   Result<sys::FdPin> open_part(std::size_t index) override {
     if (index >= held_.size()) {
       return handles_.open(node_, parts()[index]);

@@ -3,8 +3,8 @@
 
 - Every link of a page leads to a file, and its anchor to a heading.
 - README.md has at most 180 lines, and no table row above 120 characters.
-- Each `plyfs ...` and `plyfs-dump ...` of an example, or written as code, is a command that the man pages know,
-  with options that they know; words of -o are in plyfs-mount(5). tools/lib/documented_test.py
+- Each `plyfs ...` and `plyfs-dump ...` of an example, or written as code, is a command that the man pages or the
+  sources know, with options that they know; words of -o are in plyfs-mount(5). tools/lib/documented_test.py
   holds the man pages against --help.
 - src/docs/options.md has the words of plyfs-mount(5), and no others.
 - The messages of src/docs/troubleshooting.md are in the sources.
@@ -98,14 +98,21 @@ def man_page(name):
     return sources.read(MAN + name + ".scd")
 
 
-def known_commands(program):
-    """The bold words of the synopsis: "volume", "create"."""
+def known_commands(program, literals):
+    """The bold words of the synopsis, and what the usage texts of the sources name: "volume", "create"."""
     synopsis = re.search(r"# SYNOPSIS\n(.*?)\n# ", man_page(program + ".1"), flags=re.S)[1]
-    return {word for bold in re.findall(r"\*([^*]+)\*", synopsis) for word in bold.split() if word[0].isalpha()}
+    found = {word for bold in re.findall(r"\*([^*]+)\*", synopsis) for word in bold.split() if word[0].isalpha()}
+    for usage in re.findall(rf"(?:^|\\n) *{program} ([a-z]+(?: [a-z]+)?(?: \| [a-z]+)*)", literals, flags=re.M):
+        found |= set(re.findall("[a-z]+", usage))
+    return found
 
 
-def known_options(program):
-    return set(re.findall(r"(?<![\w-])--?[a-zA-Z][-\w]*", plain(man_page(program + ".1")))) | {"-h", "--help", "--version"}
+def known_options(program, literals):
+    """Those of the man page, and those that the sources declare to the parser: "-e,--env"."""
+    found = set(re.findall(r"(?<![\w-])--?[a-zA-Z][-\w]*", plain(man_page(program + ".1"))))
+    for declared in re.findall(r"^(--?[a-zA-Z][-\w]*(?:,--[a-z][-\w]*)?)$", literals, flags=re.M):
+        found.update(declared.split(","))
+    return found | {"-h", "--help", "--version"}
 
 
 def known_words():
@@ -239,15 +246,16 @@ def comment_problems(path, text):
 
 def main():
     report = sources.Report()
-    known = {"commands": {name: known_commands(name) for name in PROGRAMS},
-             "options": {name: known_options(name) for name in PROGRAMS}, "words": known_words()}
+    literals = all_literals()
+    known = {"commands": {name: known_commands(name, literals) for name in PROGRAMS},
+             "options": {name: known_options(name, literals) for name in PROGRAMS}, "words": known_words()}
     for page in pages():
         text = sources.read(page)
         report.check(link_problems(page, text))
         report.check(example_problems(page, text, known))
     report.check(readme_problems(sources.read("README.md")))
     report.check(option_table_problems(known))
-    report.check(message_problems(all_literals()))
+    report.check(message_problems(literals))
     report.check(decision_problems())
     report.check(picture_problems())
     for path in sources.find(".h", ".cpp", ".py", ".sh"):

@@ -215,6 +215,7 @@ def prints(told, printed):
 def run_session(session, room, environment):
     """Lines about what was not printed as the page says."""
     room.mkdir(parents=True)
+    environment = dict(environment, PLYFS_HOME=f"{room}/home")
     mark = "\x01"
     script = "".join(f"{{ {command}\n}} 2>&1; printf '{mark}'\n" for command, _ in session)
     ended = subprocess.run(["bash", "-c", script], cwd=room, env=environment, stdin=subprocess.DEVNULL,
@@ -227,8 +228,7 @@ def run_session(session, room, environment):
 def check_console(prefix, room):
     top = pathlib.Path(__file__).resolve().parents[2]
     room = pathlib.Path(room)
-    environment = dict(os.environ, PATH=f"{prefix}/bin:{os.environ['PATH']}", LC_ALL="C", TZ="UTC",
-                       PLYFS_HOME=str(room / "home"))
+    environment = dict(os.environ, PATH=f"{prefix}/bin:{os.environ['PATH']}", LC_ALL="C", TZ="UTC")
     problems = []
     for page in [top / "README.md", *sorted((top / "src/docs").glob("*.md"))]:
         for number, session in enumerate(sessions_of(page)):
