@@ -13,10 +13,6 @@ namespace fs = std::filesystem;
 using sys::sandbox::Step;
 using sys::sandbox::Trouble;
 
-std::string memory(const Stage& stage, std::size_t number) {
-  return stage.path + "/memory-" + std::to_string(number);
-}
-
 /// /tmp and /run come first, those asked for follow.
 std::vector<Tmpfs> all_tmpfs(const RunOptions& options) {
   std::vector<Tmpfs> all{{"/tmp", "mode=1777"}, {"/run", "mode=755"}};
@@ -30,14 +26,14 @@ std::vector<Tmpfs> all_tmpfs(const RunOptions& options) {
 }  // namespace
 
 Step make_stage(const Stage& stage, const RunOptions& options, bool tty_group) {
-  if (Step wrong = sys::sandbox::mount_tmpfs(stage.path, "mode=700")) {
+  if (Step wrong = sys::sandbox::mount_stage(stage.path)) {
     return wrong;
   }
   const std::vector<Tmpfs> memories = all_tmpfs(options);
   std::vector<std::string> directories{stage.root(), stage.lower(), stage.proc(),
                                        stage.path + "/dev"};
   for (std::size_t i = 0; i < memories.size(); ++i) {
-    directories.push_back(memory(stage, i));
+    directories.push_back(stage.memory(i));
   }
   for (const std::string& directory : directories) {
     std::error_code error;
@@ -47,7 +43,7 @@ Step make_stage(const Stage& stage, const RunOptions& options, bool tty_group) {
     }
   }
   for (std::size_t i = 0; i < memories.size(); ++i) {
-    if (Step wrong = sys::sandbox::mount_tmpfs(memory(stage, i), memories[i].options)) {
+    if (Step wrong = sys::sandbox::mount_tmpfs(stage.memory(i), memories[i].options)) {
       return wrong;
     }
   }
@@ -73,7 +69,7 @@ void add_root_mounts(const Stage& stage, const RunOptions& options,
   add("/sys", "/sys", true);
   const std::vector<Tmpfs> memories = all_tmpfs(options);
   for (std::size_t i = 0; i < memories.size(); ++i) {
-    add(memory(stage, i), memories[i].destination, false);
+    add(stage.memory(i), memories[i].destination, false);
   }
   std::error_code error;
   for (const char* file : {"/etc/resolv.conf", "/etc/hosts"}) {

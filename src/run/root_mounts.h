@@ -19,6 +19,10 @@ struct Stage {
   std::string path;
   [[nodiscard]] std::string root() const { return path + "/root"; }
   [[nodiscard]] std::string lower() const { return path + "/lower"; }
+  /// Of /tmp and /run, and those that were asked for.
+  [[nodiscard]] std::string memory(std::size_t number) const {
+    return path + "/memory-" + std::to_string(number);
+  }
   [[nodiscard]] std::string proc() const { return path + "/proc"; }
 };
 

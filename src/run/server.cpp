@@ -6,13 +6,15 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "config/failure_text.h"
 #include "config/validate.h"
 #include "plyfs/mount.h"
 #include "run/cli.h"
-#include "run/environment.h"
+#include "run/engine.h"
 #include "run/inside.h"
+#include "run/kernel_root.h"
 #include "run/named_stack.h"
 #include "run/records.h"
 #include "run/root_mounts.h"
@@ -20,6 +22,7 @@
 #include "store/attachment.h"
 #include "sys/durable_file.h"
 #include "sys/host_check.h"
+#include "sys/layer_root.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 #include "sys/sandbox/mounts.h"
@@ -78,9 +81,12 @@ class Server {
   [[noreturn]] void be_program_side(const Link& server);
   MaybeFailure serve_union();
   MaybeFailure check_machine();
+  MaybeFailure lock_upper();
   void write_record();
   /// While the root directory is served: lets its user in, and takes it off here when he has it.
   void watch(Mount& mount);
+  /// When the union is served. False: the program cannot start.
+  bool complete_root(MaybeFailure& failure);
   void tidy_up();
 
   const ServerTask& task_;
@@ -92,11 +98,11 @@ class Server {
   sys::UniqueFd lock_;
   Stage stage_;
   bool staged_ = false;
+  std::vector<sys::UniqueFd> upper_locks_;
   bool forget_name_ = false;  ///< nothing of this name is kept
   pid_t child_ = -1;
   Link child_link_;
-  std::string engine_ = "fuse";
-  std::string why_ = "asked for";
+  Choice choice_;
 };
 
 MaybeFailure Server::make_directories() {
@@ -125,8 +131,11 @@ MaybeFailure Server::choose_upper() {
   forget_name_ = !mount_.name.empty() && !options_.keep && !mount_.upper &&
                  !fs::exists(task_.home.mount(mount_.name), error);
   mount_.read_only = mount_.read_only || options_.read_only;
-  if (mount_.upper || mount_.read_only) {
+  if (mount_.read_only) {
     return std::nullopt;
+  }
+  if (mount_.upper) {
+    return mount_.work ? make_directory(*mount_.work) : std::nullopt;
   }
   if (options_.keep) {
     mount_.upper = kept_upper(task_.home, mount_.name);
@@ -170,6 +179,11 @@ void Server::settle_owners() {
 
 MaybeFailure Server::start_program_side() {
   auto links = Link::make();
+  // The program belongs to the group of whoever waits for it.
+  if (const Status back = sandbox::return_to_group(); !back) {
+    return system_failure(
+        {"nobody waits for the run any more", "setpgid", back.error(), "start it again"});
+  }
   const auto forked =
       links ? sandbox::fork_into_namespaces(options_.own_network) : Result<pid_t>{links.error()};
   if (!forked) {
@@ -238,6 +252,9 @@ void Server::be_program_side(const Link& server) {
 void Server::watch(Mount& mount) {
   // Moved, or ended: in either case nobody needs it here any more.
   (void)child_link_.hear();
+  if (choice_.engine == Engine::kKernel) {
+    (void)sandbox::detach(stage_.root());
+  }
   mount.stop();
 }
 
@@ -258,11 +275,18 @@ void Server::write_record() {
   record.init_pid = child_;
   record.pid_namespace = sandbox::pid_namespace_of(child_).value_or(0);
   record.command = options_.command;
-  record.engine = engine_;
-  record.why = why_;
+  record.engine = engine_name(choice_.engine);
+  record.why = choice_.why;
   record.started = store::timestamp();
   record.user_range = task_.ids.kind != sandbox::IdMaps::Kind::kOne;
   (void)write_run(task_.home, record);  // `ps` and `exec` miss it, the run does not
+}
+
+bool Server::complete_root(MaybeFailure& failure) {
+  if (choice_.engine == Engine::kKernel) {
+    failure = mount_kernel_root(mount_, stage_.lower(), stage_.root());
+  }
+  return !failure;
 }
 
 MaybeFailure Server::serve_union() {
@@ -272,25 +296,65 @@ MaybeFailure Server::serve_union() {
   if (auto failure = attachment_->resolve(mount_)) {
     return failure;
   }
+  if (auto failure = lock_upper()) {
+    return failure;
+  }
+  if (auto failure = choose_engine(options_, mount_, stage_, choice_)) {
+    return failure;
+  }
+  const bool kernel = choice_.engine == Engine::kKernel;
+  if (options_.verbose) {
+    front_.say(Word::kWarning, 0,
+               std::string{"engine "} + engine_name(choice_.engine) + ": " + choice_.why);
+  }
+  if (!kernel) {
+    upper_locks_.clear();  // the mount takes them itself
+  }
   add_root_mounts(stage_, options_, mount_.volumes);
   Failure failure;
-  const std::unique_ptr<Mount> mount = Mount::make(mount_, failure);
+  const std::unique_ptr<Mount> mount =
+      Mount::make(kernel ? lower_of(mount_, stage_.lower()) : mount_, failure);
   if (!mount) {
     return failure;
   }
   attachment_->settle(mount_);
   write_record();
+  MaybeFailure incomplete;
   std::thread watcher;
   const bool served = mount->run(
       [&] {
-        watcher = std::thread{[&] { watch(*mount); }};
-        child_link_.say(Word::kServing);
+        if (complete_root(incomplete)) {
+          watcher = std::thread{[&] { watch(*mount); }};
+          child_link_.say(Word::kServing);
+        } else {
+          (void)sandbox::detach(stage_.root());
+          mount->stop();
+        }
       },
       failure);
   if (watcher.joinable()) {
     watcher.join();
   }
-  return served ? MaybeFailure{} : MaybeFailure{failure};
+  return !served ? MaybeFailure{failure} : incomplete;
+}
+
+/// As a mount has them: of two that write to one upper each would spoil what the other does.
+MaybeFailure Server::lock_upper() {
+  if (mount_.read_only || !mount_.upper) {
+    return std::nullopt;
+  }
+  for (const std::string& path : {*mount_.upper, mount_.work.value_or(*mount_.upper + ".work")}) {
+    constexpr int kWait_ms = 2000;
+    auto directory = sys::open_listing({sys::BorrowedFd{-100 /* AT_FDCWD */}, path.c_str()});
+    const Status locked =
+        directory ? sys::lock_directory(directory->borrow(), kWait_ms) : Status{directory.error()};
+    if (!locked) {
+      return config::mount_failure({"upper or work directory is in use by another mount", path,
+                                    locked.error(), "end that one first, or use others"});
+    }
+    upper_locks_.push_back(*std::move(directory));
+  }
+  return std::nullopt;
 }
 
 void Server::tidy_up() {
@@ -331,6 +395,7 @@ void Server::run() {
 
 void serve_run(const ServerTask& task, const Link& front) {
   sandbox::ignore_signals();
+  sandbox::leave_group();
   Server{task, front}.run();
 }
 

@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     # What the programs do besides mounting: arguments in, reports out.
     "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "control"],
     # A program in the union: namespaces, its mounts, its terminal. The union itself by plyfs/mount.h.
-    "run": ["base", "sys", "config", "store"],
+    "run": ["base", "sys", "layer", "config", "store"],
     "include": [],  # the public face shows no room
     # programs; sys to become a daemon, to ask the host
     "tools": ["base", "sys", "config", "store", "commands", "run"],

@@ -118,7 +118,7 @@ void Front::pause_with_program() {
   if (terminal_ == Terminal::kForeground) {
     (void)::tcsetpgrp(0, ::getpgrp());
   }
-  (void)::raise(SIGSTOP);
+  (void)::raise(SIGTSTP);
   const bool front_again = ::tcgetpgrp(0) == ::getpgrp();
   if (in_front > 0 && front_again) {
     (void)::tcsetpgrp(0, in_front);

@@ -58,6 +58,16 @@ Step make_links(const std::string& directory) {
 
 }  // namespace
 
+Step mount_stage(const std::string& path) {
+  if (Step wrong = mount_new("tmpfs", path, kQuiet, "mode=700")) {
+    return wrong;
+  }
+  if (::mount(nullptr, path.c_str(), nullptr, MS_UNBINDABLE, nullptr) != 0) {
+    return Trouble{"cannot keep volumes from showing", path, Errno{errno}};
+  }
+  return std::nullopt;
+}
+
 Step mount_tmpfs(const std::string& path, const std::string& options) {
   return mount_new("tmpfs", path, kQuiet, options);
 }

@@ -7,6 +7,8 @@
 
 namespace plyfs::sys::sandbox {
 
+/// A tmpfs for other mounts, which no bind mount of a directory above shows.
+Step mount_stage(const std::string& path);
 /// `options` as of mount(8) for tmpfs: "mode=1777,size=64m".
 Step mount_tmpfs(const std::string& path, const std::string& options);
 /// Of the pid namespace that the caller is in.

@@ -23,6 +23,7 @@ constexpr auto kIgnored = std::to_array<int>(
 
 // Children inherit it, as they do the signals themselves.
 sigset_t changed_signals;
+pid_t group_before = 0;
 
 }  // namespace
 
@@ -71,6 +72,18 @@ void restore_signals() {
   sigset_t none;
   ::sigemptyset(&none);
   (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void leave_group() {
+  group_before = ::getpgrp();
+  (void)::setpgid(0, 0);
+}
+
+Status return_to_group() {
+  if (::setpgid(0, group_before) != 0) {
+    return Errno{errno};
+  }
+  return {};
 }
 
 void leave_session() { (void)::setsid(); }

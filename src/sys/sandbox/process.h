@@ -25,6 +25,10 @@ void ignore_signals();
 /// For a program: what ignore_signals() and we ourselves changed is as the caller had it, nothing
 /// is blocked.
 void restore_signals();
+/// Out of the group that a terminal, or who kills a whole job, reaches; and back into it, which
+/// fails when nobody of it is there any more.
+void leave_group();
+Status return_to_group();
 /// A session of our own, without the terminal.
 void leave_session();
 /// /dev/null over the three standard descriptors.
