@@ -1,4 +1,4 @@
-// Errors of descriptors that were closed when nobody asked: told at the next occasion.
+// Errors of descriptors that closed while nobody waited: the next FLUSH or fsync returns them.
 #pragma once
 
 #include <unordered_map>
@@ -13,12 +13,12 @@ class VolumeNode;
 /// Thread-safe. A node is a key here, never followed.
 class LateErrors {
  public:
-  /// The first one stays.
+  /// Keeps the first error of a node.
   void keep(const VolumeNode* node, Errno error) {
     const MutexLock lock{mu_};
     errors_.emplace(node, error);
   }
-  /// Told once.
+  /// Returns it once.
   Status take(const VolumeNode* node) {
     const MutexLock lock{mu_};
     const auto found = errors_.find(node);

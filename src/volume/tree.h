@@ -57,11 +57,10 @@ struct GoneName {
 };
 
 /// Thread-safe once the mount serves: any verb from any thread; no lock is held over a system call,
-/// since the host's kernel orders what happens in a volume. Nodes passed in are kept alive by the
-/// kernel's lookups.
-/// Errors: those of the host's filesystem, unchanged; EROFS for every change of a read-only volume;
-/// EXDEV between volumes; ESTALE when a node's object cannot be found any more (the kernel then
-/// looks its path up again).
+/// since the host's kernel puts what happens in a volume in order. Nodes passed in are kept alive
+/// by the kernel's lookups. Errors: those of the host's filesystem, unchanged; EROFS for every
+/// change of a read-only volume; EXDEV between volumes; ESTALE when a node's object cannot be found
+/// any more (the kernel then looks its path up again).
 class VolumeTree {
  public:
   explicit VolumeTree(TreeOptions options);
@@ -112,7 +111,7 @@ class VolumeTree {
   Status rename(VolumeNode& from_parent, const char* from, VolumeNode& to_parent, const char* to,
                 unsigned flags);
 
-  /// Some volume's filesystem wants to know of opens and closes (sys::is_close_to_open).
+  /// Whether a volume's filesystem must see opens and closes (sys::is_close_to_open).
   [[nodiscard]] bool any_close_to_open() const;
   [[nodiscard]] bool is_close_to_open(const VolumeNode& node) const {
     return node.made_up() == nullptr && volumes_[node.volume()].close_to_open;
@@ -155,8 +154,8 @@ class VolumeTree {
                   std::string_view value, int flags);
   Status removexattr(VolumeNode& node, const char* name);
 
-  /// Names whose objects have none left, each once. What the kernel still uses stays usable.
-  /// Cost: one fstat per open descriptor, at most `max_fds`.
+  /// Names whose objects have no name left on the host, each once. What the kernel still uses stays
+  /// usable. Cost: one fstat per open descriptor, at most `max_fds`.
   std::vector<GoneName> find_gone();
 
   /// For messages only.
