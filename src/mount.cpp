@@ -372,7 +372,6 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
     parts->dispatcher.volumes = &parts->volumes->tree();
     parts->dispatcher.mount_points = &parts->volumes->points();
     parts->dispatcher.live_volumes = parts->volumes->live();
-    parts->dispatcher.bound_volumes = parts->volumes->bound_places();
   }
   parts->dispatcher.filesystem = parts->filesystem.get();
   parts->dispatcher.timeout_s = options.timeout_s;
@@ -417,6 +416,8 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   report.acl = parts->dispatcher.acl;
   report.writeback = parts->dispatcher.writeback;
   report.threads = session.threads;
+  report.bound_places =
+      parts->volumes ? parts->volumes->bound_places() : std::vector<std::string>{};
   report.volumes = parts->volumes ? parts->volumes->report() : VolumeReport{};
   (void)std::timespec_get(&report.started, TIME_UTC);
   auto made = fuse::Session::make(std::move(session), parts->dispatcher);

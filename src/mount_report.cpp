@@ -212,6 +212,11 @@ nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts
                        {"name", escaped(volume.name)},
                        {"anonymous", volume.anonymous}});
   }
+  Json& bound = json["bound_volumes"] = Json::array();
+  for (std::size_t i = 0; i < report.bound_places.size() && i < options.volumes.size(); ++i) {
+    bound.push_back({{"place", escaped(report.bound_places[i])},
+                     {"source", escaped(options.volumes[i].source)}});
+  }
   json["volume_mode"] = {{"mode", word(report.volumes.mode)}, {"why", escaped(report.volumes.why)}};
   json["options"] = options_in_force(report, connection);
   Json& messages = json["messages"] = Json::array();

@@ -28,6 +28,7 @@ struct MountReport {
   bool private_layers = false;  ///< lower roots are private clones of their mounts
   unsigned threads = 0;
   VolumeReport volumes;
+  std::vector<std::string> bound_places;  ///< of options.volumes, below the mount point, if bound
   timespec started{};
 };
 

@@ -377,11 +377,11 @@ bool MountVolumes::any_writable() const {
                      [](const VolumeMount& volume) { return !volume.read_only; });
 }
 
-std::string MountVolumes::bound_places() const {
-  std::string places;
+std::vector<std::string> MountVolumes::bound_places() const {
+  std::vector<std::string> places;
   for (const Volume& volume : volumes_) {
     if (!live()) {
-      places.append(volume.place).push_back('\0');
+      places.push_back(volume.place);
     }
   }
   return places;

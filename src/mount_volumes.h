@@ -41,9 +41,8 @@ class MountVolumes {
   [[nodiscard]] bool any_writable() const;
   /// One of the served volumes can hold POSIX ACLs.
   [[nodiscard]] bool acl() const { return acl_; }
-  /// Places of bind mounts below the mountpoint, in their order, each ended by NUL. Empty
-  /// otherwise.
-  [[nodiscard]] std::string bound_places() const;
+  /// Places of bind mounts below the mountpoint, in the order of the volumes. Empty otherwise.
+  [[nodiscard]] std::vector<std::string> bound_places() const;
 
   /// Bind mode, while the mount is served: puts the bind mounts over their places. On failure what
   /// was put there stays until the mount is taken off, which takes them along.

@@ -4,52 +4,64 @@
 #include <string_view>
 #include <utility>
 
-#include "config/bound_volumes.h"
 #include "config/failure_text.h"
+#include "sys/path_check.h"
+#include "sys/process_facts.h"
 
 namespace plyfs::config {
 namespace {
+
+constexpr std::size_t kMostNamed = 3;
 
 Failure refuse(const std::string& target, Errno error, std::string_view remedy) {
   return mount_failure({"cannot unmount", target, error, remedy});
 }
 
-std::optional<Failure> busy(const std::string& target) {
-  return refuse(target, Errno{EBUSY},
-                "something uses it ('fuser -vm' tells what); --lazy detaches it all the same");
+/// What is mounted inside comes first: fuser(1) does not tell of it, and it is the usual cause
+/// (/proc and /dev in a root directory).
+std::optional<Failure> busy(const std::string& target, const std::vector<std::string>& inside) {
+  std::string names;
+  for (std::size_t i = 0; i < inside.size() && i < kMostNamed; ++i) {
+    names += (i == 0 ? "" : ", ") + shown(inside[i]);
+  }
+  names += inside.size() > kMostNamed ? ", ..." : "";
+  const std::string remedy =
+      names.empty() ? "something uses it ('fuser -vm' tells what); --lazy detaches it all the same"
+                    : "mounted inside it: " + names +
+                          "; unmount these first, or detach all of it with --lazy";
+  return refuse(target, Errno{EBUSY}, remedy);
 }
 
-std::optional<Failure> umount_directly(const std::string& target, const std::string& path,
-                                       sys::UnmountMode mode) {
+std::optional<Failure> umount_directly(const UmountRequest& request, const sys::MountEntry& mount) {
   BoundVolumes volumes;
-  if (mode == sys::UnmountMode::kNow) {
-    auto asked = BoundVolumes::of(path);
-    if (asked) {
-      volumes = std::move(*asked);
-    } else if (asked.error() == ENOTCONN) {
-      // The daemon is dead: what lies on the mount cannot be reached any more, only let go.
-      mode = sys::UnmountMode::kLazy;
-    }
+  if (request.mode == sys::UnmountMode::kNow) {
+    volumes = BoundVolumes{mount.path, request.bound};
     if (const Status off = volumes.unmount(); !off) {
-      return off.error() == EBUSY ? busy(volumes.busy())
+      return off.error() == EBUSY ? busy(volumes.busy(), volumes.inside())
                                   : refuse(volumes.busy(), off.error(), "see what this error says");
     }
   }
-  const Status done = sys::unmount_directly(path, mode);
+  Status done = sys::unmount_directly(mount, request.mode);
+  if (!done && done.error() == EBUSY && request.bound.empty() && is_dead(mount)) {
+    // What lies on the mount cannot be reached any more, only let go.
+    done = sys::unmount_directly(mount, sys::UnmountMode::kLazy);
+  }
   if (done) {
     return std::nullopt;
   }
+  const std::vector<std::string> inside = mounts_inside(mount.path);
   volumes.restore();
-  return done.error() == EBUSY ? busy(target)
-                               : refuse(target, done.error(), "see what this error says");
+  return done.error() == EBUSY ? busy(request.target, inside)
+                               : refuse(request.target, done.error(), "see what this error says");
 }
 
-std::optional<Failure> umount_by_helper(const std::string& target, const std::string& path,
-                                        sys::UnmountMode mode, const sys::HostFacts& host) {
+std::optional<Failure> umount_by_helper(const UmountRequest& request, const sys::MountEntry& mount,
+                                        const sys::HostFacts& host) {
+  const std::string& target = request.target;
   if (host.fusermount.empty()) {
     return refuse(target, Errno{ENOENT}, "install fusermount3 ('apt install fuse3'), or be root");
   }
-  const auto result = sys::unmount_by_helper(host.fusermount, path, mode);
+  const auto result = sys::unmount_by_helper(host.fusermount, mount.path, request.mode);
   if (!result) {
     return mount_failure({"cannot run the mount program", host.fusermount, result.error(),
                           "install it again ('apt install --reinstall fuse3')"});
@@ -58,7 +70,7 @@ std::optional<Failure> umount_by_helper(const std::string& target, const std::st
     return std::nullopt;
   }
   if (result->error_text.find("busy") != std::string::npos) {
-    return busy(target);
+    return busy(target, mounts_inside(mount.path));
   }
   const std::string_view text = result->error_text;
   const std::string remedy = "only the user who mounted it, or root, may; fusermount3 said '" +
@@ -68,24 +80,40 @@ std::optional<Failure> umount_by_helper(const std::string& target, const std::st
 
 }  // namespace
 
-std::optional<Failure> umount(const std::string& target, sys::UnmountMode mode,
-                              const sys::HostFacts& host) {
-  const auto mounted = sys::find_mount(target);
-  if (!mounted) {
-    return refuse(target, mounted.error(), "correct the path");
+bool is_own_mount(const sys::MountEntry& mount) {
+  const std::string word = "user_id=" + std::to_string(sys::effective_uid());
+  return ("," + mount.options + ",").find("," + word + ",") != std::string::npos;
+}
+
+bool is_dead(const sys::MountEntry& mount) {
+  if (!is_own_mount(mount)) {
+    return false;
   }
-  if (!mounted->has_value()) {
-    return refuse(target, Errno{EINVAL}, "nothing is mounted there: correct the path");
+  const auto asked = sys::inspect_directory(mount.path, sys::DirectoryUse::kMountOn);
+  return !asked && asked.error() == ENOTCONN;
+}
+
+std::optional<Failure> umount(const UmountRequest& request, const sys::HostFacts& host) {
+  const auto path = sys::kernel_path(request.target);
+  if (!path) {
+    return refuse(request.target, path.error(), "correct the path");
   }
-  const sys::MountedHere& mount = **mounted;
-  if (mount.type != "fuse" && !mount.type.starts_with("fuse.")) {
-    return refuse(target, Errno{EINVAL},
-                  "a mount of type " + shown(mount.type) + " lies there: use umount(8)");
+  const auto table = sys::mount_table();
+  if (!table) {
+    return refuse(request.target, table.error(), "mount /proc: what is mounted stands there");
+  }
+  const sys::MountEntry* const mount = sys::mounted_at(*table, *path);
+  if (mount == nullptr) {
+    return refuse(request.target, Errno{EINVAL}, "nothing is mounted there: correct the path");
+  }
+  if (mount->type != "fuse" && !mount->type.starts_with("fuse.")) {
+    return refuse(request.target, Errno{EINVAL},
+                  "a mount of type " + shown(mount->type) + " lies there: use umount(8)");
   }
   if (host.may_mount == sys::Answer::kYes) {
-    return umount_directly(target, mount.path, mode);
+    return umount_directly(request, *mount);
   }
-  return umount_by_helper(target, mount.path, mode, host);
+  return umount_by_helper(request, *mount, host);
 }
 
 }  // namespace plyfs::config

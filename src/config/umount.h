@@ -3,16 +3,29 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "config/bound_volumes.h"
 #include "plyfs/mount.h"
 #include "sys/host_check.h"
 #include "sys/unmount.h"
 
 namespace plyfs::config {
 
+struct UmountRequest {
+  std::string target;  ///< a path, as the user wrote it
+  sys::UnmountMode mode = sys::UnmountMode::kNow;
+  /// What its daemon, asked by its control socket, says of the volumes that it has bound.
+  std::vector<BoundPlace> bound;
+};
+
 /// Unmounts the FUSE mount at `target`: directly where we may, else through fusermount3.
 /// Anything that is not a FUSE mount is refused (exit code 32).
-std::optional<Failure> umount(const std::string& target, sys::UnmountMode mode,
-                              const sys::HostFacts& host);
+std::optional<Failure> umount(const UmountRequest& request, const sys::HostFacts& host);
+
+/// Whether a mount of our own user has lost its daemon. Asks it: only for mounts of our own.
+bool is_dead(const sys::MountEntry& mount);
+/// Whether it is a mount of this user's, by what the kernel says of who mounted it.
+bool is_own_mount(const sys::MountEntry& mount);
 
 }  // namespace plyfs::config

@@ -25,6 +25,17 @@ std::string text_member(const Json& object, const char* name) {
                                                      : std::string{};
 }
 
+std::vector<BoundVolume> bound_volumes(const Json& described) {
+  std::vector<BoundVolume> bound;
+  for (const Json& volume : list_member(described, "bound_volumes")) {
+    BoundVolume found{text_member(volume, "place"), text_member(volume, "source")};
+    if (!found.place.empty() && found.place.front() != '/') {
+      bound.push_back(std::move(found));
+    }
+  }
+  return bound;
+}
+
 MountOptions described_options(const Json& described) {
   MountOptions options;
   options.mountpoint = text_member(described, "mountpoint");

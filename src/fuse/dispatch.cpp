@@ -19,7 +19,6 @@
 #include "fuse/reply.h"
 #include "fuse/serve.h"
 #include "fuse/spliced_read.h"
-#include "plyfs/volume_names.h"
 
 namespace plyfs::fuse {
 namespace {
@@ -368,27 +367,8 @@ void on_setxattr(fuse_req_t request, fuse_ino_t id, const char* name, const char
   });
 }
 
-Status reply_bound_volumes(fuse_req_t request, std::size_t size) {
-  const std::string& places = dispatcher(request).bound_volumes;
-  if (places.empty()) {
-    return Errno{ENODATA};
-  }
-  if (size == 0) {
-    (void)fuse_reply_xattr(request, places.size());
-    return {};
-  }
-  if (places.size() > size) {
-    return Errno{ERANGE};
-  }
-  (void)fuse_reply_buf(request, places.data(), places.size());
-  return {};
-}
-
 void on_getxattr(fuse_req_t request, fuse_ino_t id, const char* name, std::size_t size) {
   serve(request, "getxattr", id, name, [&]() -> Status {
-    if (id == FUSE_ROOT_ID && std::strcmp(name, kBoundVolumesXattr) == 0) {
-      return reply_bound_volumes(request, size);
-    }
     char* const buffer = thread_buffer(size);
     const std::size_t got = TRY(on_node(
         request, id, [&](auto& fs, auto& node) { return fs.getxattr(node, name, buffer, size); }));

@@ -22,7 +22,6 @@ struct Dispatcher {
   bool acl = false;
   volume::VolumeTree* volumes = nullptr;              ///< null: the mount has none
   const volume::MountPoints* mount_points = nullptr;  ///< null: the mount has no volumes
-  std::string bound_volumes;                          ///< the answer to kBoundVolumesXattr
   bool answer_opens = false;                          ///< OPEN says how a file is cached (D-039)
   bool answer_flushes = false;  ///< some volume's filesystem wants to know of closes (D-057)
   BackedFiles* backed_files = nullptr;  ///< passthrough is wanted; after INIT: in force

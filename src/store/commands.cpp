@@ -2,8 +2,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -13,11 +11,11 @@
 #include "store/transfer.h"
 #include "store/volumes.h"
 #include "sys/durable_file.h"
+#include "sys/mount_table.h"
 
 namespace plyfs::store {
 namespace {
 
-namespace fs = std::filesystem;
 using config::add_repeated;
 using config::run_parser;
 using config::system_failure;
@@ -158,8 +156,8 @@ int run_rm(Arguments arguments) {
 }
 
 std::string mountpoint_of(const std::string& target) {
-  std::error_code error;
-  if (target.find('/') != std::string::npos || fs::exists(fs::symlink_status(target, error))) {
+  // Not by stat(2): what is mounted there may be dead, or its daemon stopped.
+  if (target.find('/') != std::string::npos || sys::kernel_path(target)) {
     return target;
   }
   Home home;

@@ -3,15 +3,13 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -20,35 +18,21 @@
 namespace plyfs::sys {
 namespace {
 
-// mountinfo writes space, tab, newline and backslash as \ooo.
-std::string decode_octal(const std::string& text) {
-  std::string bytes;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      bytes.push_back(static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8)));
-      i += 3;
-    } else {
-      bytes.push_back(text[i]);
-    }
-  }
-  return bytes;
-}
+/// The directory that holds a mount point, and the mount point's name in it.
+struct MountPlace {
+  UniqueFd parent;
+  std::string name;
+};
 
-// "ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS"
-std::optional<MountedHere> parse_mountinfo(const std::string& line) {
-  std::istringstream words(line);
-  std::string skipped;
-  std::string mountpoint;
-  words >> skipped >> skipped >> skipped >> skipped >> mountpoint;
-  const std::size_t separator = line.find(" - ");
-  if (mountpoint.empty() || separator == std::string::npos) {
-    return std::nullopt;
+Result<MountPlace> mount_place_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string parent = path.substr(0, std::max<std::size_t>(slash, 1));
+  MountPlace place{UniqueFd{::open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)},
+                   path.substr(slash + 1)};
+  if (!place.parent.valid()) {
+    return Errno{errno};
   }
-  std::istringstream rest(line.substr(separator + 3));
-  MountedHere mounted;
-  rest >> mounted.type;
-  mounted.path = decode_octal(mountpoint);
-  return mounted;
+  return place;
 }
 
 std::string read_all(BorrowedFd pipe) {
@@ -78,25 +62,23 @@ Result<int> exit_code_of(pid_t child) {
 
 }  // namespace
 
-Result<std::optional<MountedHere>> find_mount(const std::string& path) {
-  std::array<char, PATH_MAX> resolved{};
-  // A slash at the end would ask the root of the mount what it is: ENOTCONN where its daemon died.
-  const std::size_t end = path.find_last_not_of('/');
-  const std::string bare = end == std::string::npos ? path : path.substr(0, end + 1);
-  if (::realpath(bare.c_str(), resolved.data()) == nullptr) {
-    return Errno{errno};
-  }
-  std::ifstream mounts("/proc/self/mountinfo");
-  std::optional<MountedHere> top;  // later lines lie over earlier ones
-  for (std::string line; std::getline(mounts, line);) {
-    if (auto mounted = parse_mountinfo(line); mounted && mounted->path == resolved.data()) {
-      top = std::move(mounted);
-    }
-  }
-  return top;
+Status unmount_directly(const MountEntry& mount, UnmountMode mode) {
+  const MountPlace place = TRY(mount_place_of(mount.path));
+  return unmount_at(place.parent.borrow(), place.name.c_str(), mount.id, mode);
 }
 
-Status unmount_directly(const std::string& path, UnmountMode mode) {
+Status unmount_at(BorrowedFd parent, const char* name, int mount_id, UnmountMode mode) {
+  struct statx facts {};
+  // With no field asked for, a FUSE mount answers this whoever asks, and asks no daemon.
+  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (::statx(parent.get(), *name == '\0' ? "." : name, kFlags, 0, &facts) != 0) {
+    return Errno{errno};
+  }
+  if ((facts.stx_mask & STATX_MNT_ID) != 0 &&
+      facts.stx_mnt_id != static_cast<std::uint64_t>(mount_id)) {
+    return Errno{ESTALE};
+  }
+  const std::string path = "/proc/self/fd/" + std::to_string(parent.get()) + "/" + name;
   const int flags = UMOUNT_NOFOLLOW | (mode == UnmountMode::kLazy ? MNT_DETACH : 0);
   if (::umount2(path.c_str(), flags) != 0) {
     return Errno{errno};

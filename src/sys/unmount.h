@@ -1,26 +1,21 @@
 // Unmounting a FUSE mount: as root by umount2(2), otherwise by fusermount3.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "plyfs/result.h"
+#include "sys/mount_table.h"
+#include "sys/unique_fd.h"
 
 namespace plyfs::sys {
 
-/// The mount that is on top at a path.
-struct MountedHere {
-  std::string path;  ///< as the kernel names it
-  std::string type;  ///< "fuse.plyfs"
-};
-
-/// nullopt where nothing is mounted at `path` itself. Works on dead FUSE mounts too.
-Result<std::optional<MountedHere>> find_mount(const std::string& path);
-
 enum class UnmountMode : unsigned char { kNow, kLazy };
 
-/// umount2(2), links not followed.
-Status unmount_directly(const std::string& path, UnmountMode mode);
+/// umount2(2) of exactly that mount: ESTALE where its path leads to another one by now (somebody
+/// may rename what lies above it).
+Status unmount_directly(const MountEntry& mount, UnmountMode mode);
+/// The same, of what is mounted at `name` in `parent`.
+Status unmount_at(BorrowedFd parent, const char* name, int mount_id, UnmountMode mode);
 
 /// What a helper program said.
 struct HelperResult {

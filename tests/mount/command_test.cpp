@@ -7,99 +7,12 @@
 #include <csignal>
 
 #include "messages.h"
+#include "place.h"
 #include "stack.h"
 #include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
-
-bool is_mounted(const std::string& mountpoint) {
-  return content("/proc/self/mountinfo").find(" " + mountpoint + " ") != std::string::npos;
-}
-
-std::string unmount(const std::string& mountpoint) {
-  if (is_root()) {
-    return outcome(::umount2(mountpoint.c_str(), 0));
-  }
-  const Ran ran = run({"fusermount3", "-u", mountpoint});
-  return ran.exit_code == 0 ? "ok" : ran.err;
-}
-
-/// A private directory to call plyfs in; every daemon that appears must end with the unmount.
-class Place {
- public:
-  explicit Place(const Items& items) : root_(fresh_directory()), before_(children()) {
-    make_tree(root_, items, overlay_prefix());
-  }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  ~Place() {
-    for (const pid_t pid : daemons()) {
-      ::kill(pid, SIGKILL);
-      (void)wait_for(pid, 60);
-    }
-    if (is_mounted(root_ + "/mnt")) {
-      (void)run({is_root() ? "umount" : "fusermount3", is_root() ? "-l" : "-uz", root_ + "/mnt"});
-    }
-    remove_tree(root_);
-  }
-
-  std::string operator()(const std::string& path) const { return root_ + "/" + path; }
-  [[nodiscard]] const std::string& root() const { return root_; }
-
-  /// Runs plyfs here; returns when it has closed its output, as callers wait.
-  Ran plyfs(Arguments arguments) const {
-    arguments.insert(arguments.begin(), plyfs_program());
-    return run(arguments, root_);
-  }
-
-  [[nodiscard]] std::vector<pid_t> daemons() const {
-    std::vector<pid_t> found;
-    for (const pid_t pid : children()) {
-      if (std::find(before_.begin(), before_.end(), pid) == before_.end()) {
-        found.push_back(pid);
-      }
-    }
-    return found;
-  }
-
-  /// Waits for the end of what a refused call left running; only `running` may go on.
-  void check_nothing_runs(const std::vector<pid_t>& running = {}) const {
-    for (const pid_t pid : daemons()) {
-      if (std::find(running.begin(), running.end(), pid) == running.end()) {
-        CHECK(wait_for(pid, 60) > 0);
-      }
-    }
-  }
-
-  /// Checks that `ran` mounted silently, unmounts, and checks that the daemon ends well.
-  void check_mounted(const Ran& ran, const Picture& expected) const {
-    INFO("stderr: " << ran.err);
-    CHECK(ran.exit_code == 0);
-    CHECK(ran.out.empty());
-    CHECK(ran.err.empty());
-    check_and_unmount(expected);
-  }
-
-  void check_and_unmount(const Picture& expected) const {
-    REQUIRE(is_mounted((*this)("mnt")));
-    CHECK(picture((*this)("mnt")) == expected);
-    end();
-  }
-
-  void end() const {
-    const std::vector<pid_t> running = daemons();
-    CHECK(running.size() == 1);
-    CHECK(unmount((*this)("mnt")) == "ok");
-    for (const pid_t pid : running) {
-      CHECK(wait_for(pid, 60) == 0);
-    }
-  }
-
- private:
-  std::string root_;
-  std::vector<pid_t> before_;
-};
 
 Items usual() {
   return {file("low/f", "1"), file("low2/g", "2"), dir("upper"), dir("work"), dir("mnt")};
