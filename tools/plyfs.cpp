@@ -14,6 +14,7 @@
 #include <utility>
 #include <variant>
 
+#include "commands/image_command.h"
 #include "commands/inspect_command.h"
 #include "commands/layer_commands.h"
 #include "commands/umount_command.h"
@@ -185,6 +186,9 @@ plyfs::config::Surroundings surroundings() {
 
 int run(std::span<const char* const> arguments) {
   if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
+    return *exit_code;
+  }
+  if (const auto exit_code = plyfs::commands::run_image_command(arguments)) {
     return *exit_code;
   }
   if (const auto exit_code = plyfs::commands::run_inspect(arguments)) {

@@ -8,6 +8,8 @@
 
 namespace plyfs::commands {
 
+/// As which plyfs complains.
+inline constexpr std::string_view kMainProgram = "plyfs";
 /// As which plyfs-dump complains.
 inline constexpr std::string_view kDumpProgram = "plyfs-dump";
 

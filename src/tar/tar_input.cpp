@@ -1,5 +1,9 @@
 #include "tar/tar_input.h"
 
+#include <utility>
+
+#include "sys/file_io.h"
+
 namespace plyfs::tar {
 namespace {
 
@@ -48,6 +52,30 @@ Status TarInput::open(const std::string& path) {
   return {};
 }
 
+la_ssize_t TarInput::on_read(archive* handle, void* user, const void** bytes) {
+  const auto piece = static_cast<TarInput*>(user)->source_();
+  if (!piece) {
+    archive_set_error(handle, piece.error().value(), "cannot read");
+    return ARCHIVE_FATAL;
+  }
+  *bytes = piece->data();
+  return static_cast<la_ssize_t>(piece->size());
+}
+
+Status TarInput::open(Source source) {
+  source_ = std::move(source);
+  reader_.reset(archive_read_new());
+  if (!reader_) {
+    return Errno{ENOMEM};
+  }
+  if (archive_read_support_format_tar(reader_.get()) != ARCHIVE_OK ||
+      archive_read_support_format_empty(reader_.get()) != ARCHIVE_OK ||
+      archive_read_open(reader_.get(), this, nullptr, on_read, nullptr) != ARCHIVE_OK) {
+    return fail();
+  }
+  return {};
+}
+
 Result<archive_entry*> TarInput::next() {
   archive_entry* entry = nullptr;
   const int result = archive_read_next_header(reader_.get(), &entry);
@@ -80,6 +108,22 @@ Result<TarInput::Piece> TarInput::read() {
   } while (size == 0);
   return Piece{static_cast<const char*>(bytes), size, offset};
 }
+
+Status TarInput::copy_to(sys::BorrowedFd file, std::int64_t size_bytes,
+                         const std::function<void()>& on_piece) {
+  std::int64_t end = 0;
+  for (;;) {
+    const Piece piece = TRY(read());
+    if (piece.size_bytes == 0) {
+      return end == size_bytes ? Status{} : sys::resize(file, size_bytes);
+    }
+    TRY(sys::write_all_at(file, piece.bytes, piece.size_bytes, piece.offset));
+    end = piece.offset + static_cast<std::int64_t>(piece.size_bytes);
+    on_piece();
+  }
+}
+
+std::int64_t TarInput::position() const { return archive_filter_bytes(reader_.get(), 0); }
 
 std::uint64_t TarInput::read_bytes() const {
   const auto bytes = archive_filter_bytes(reader_.get(), -1);

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 
+#include "sys/unique_fd.h"
 #include "tar/handles.h"
 
 namespace plyfs::tar {
@@ -14,6 +17,10 @@ class TarInput {
   /// Opens `path`; empty: standard input. ENOENT, EACCES ...; EPROTO (see problem()) when it is no
   /// tar.
   Status open(const std::string& path);
+
+  /// The next bytes of an uncompressed tar, which stay until the next call; none at its end.
+  using Source = std::function<Result<std::string_view>()>;
+  Status open(Source source);
 
   /// The next header, or null at the end. The end is believed only if the archive says so by its
   /// end-of-archive mark: a tar that was cut between two objects is EPROTO.
@@ -26,7 +33,12 @@ class TarInput {
     std::int64_t offset = 0;
   };
   Result<Piece> read();
+  /// The whole content into an empty file, holes left out; `on_piece` after each write.
+  Status copy_to(sys::BorrowedFd file, std::int64_t size_bytes,
+                 const std::function<void()>& on_piece);
 
+  /// Where in the uncompressed tar the content of the present entry begins, or goes on.
+  [[nodiscard]] std::int64_t position() const;
   /// Bytes of the file as it is (compressed) that were read so far.
   [[nodiscard]] std::uint64_t read_bytes() const;
   /// What is wrong with the archive, for people; after EPROTO.
@@ -34,7 +46,9 @@ class TarInput {
 
  private:
   Errno fail();
+  static la_ssize_t on_read(archive* handle, void* user, const void** bytes);
 
+  Source source_;
   Reader reader_;
   std::string problem_;
 };

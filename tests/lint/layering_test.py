@@ -24,9 +24,11 @@ MAY_INCLUDE = {
     "tar": ["base", "sys"],  # directories of the host to and from tars; knows nothing of layers
     # Trees written elsewhere: changes, tars, directories. Reads like dump, writes by layer's door.
     "image": ["base", "sys", "layer", "merge", "copyup", "dump", "tar"],
+    # Images: archives of unknown origin into the store's layers, and back.
+    "oci": ["base", "sys", "layer", "config", "store", "tar", "dump", "image"],
     "control": ["base", "sys"],  # the socket of a live mount, and the asking side
     # What the programs do besides mounting: arguments in, reports out.
-    "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "control"],
+    "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "oci", "control", "run"],
     # A program in the union: namespaces, its mounts, its terminal. The union itself by plyfs/mount.h.
     "run": ["base", "sys", "layer", "config", "store"],
     "include": [],  # the public face shows no room
@@ -137,9 +139,10 @@ CONFINED_CALLS = [
             r"|remove_directory|rename_entry|set_xattr|remove_xattr)\s*\("
         ),
         # The composition root makes the work directory, which layer then takes over.
-        # A volume has no layers: there it is the host's own names that change.
+        # A volume has no layers: there it is the host's own names that change. So it is in the store
+        # of images, whose layers are nobody's upper.
         SYSTEM_CALL_HOME
-        + ["src/layer/", "src/volume/", "src/fill/", "src/tar/", *COMPOSITION_ROOT],
+        + ["src/layer/", "src/volume/", "src/fill/", "src/tar/", "src/oci/", *COMPOSITION_ROOT],
         "names, new objects and xattrs of the upper are changed in src/layer/",
     ),
 ]
