@@ -21,7 +21,6 @@ using store::names_in;
 
 constexpr const char* kStagePrefix = ".import-";
 constexpr const char* kRecordEnd = ".json";
-constexpr const char* kHoldEnd = ".use";
 constexpr std::size_t kShortestId = 4;
 
 std::error_code make_own(const std::string& path) {
@@ -134,6 +133,13 @@ MaybeFailure ImageStore::make_stage(std::string& path, sys::UniqueFd& alive) con
                            "make the store writable for you, or set PLYFS_HOME"});
   }
   return std::nullopt;
+}
+
+bool ImageStore::has_other_stage(const std::string& ours) const {
+  // lock() has removed those of the dead.
+  return std::ranges::any_of(names_in(stages(), Hidden::kYes), [&](const std::string& name) {
+    return name.starts_with(kStagePrefix) && stages() + "/" + name != ours;
+  });
 }
 
 bool ImageStore::has_layer(const std::string& diff_id) const {
@@ -287,13 +293,13 @@ MaybeFailure ImageStore::resolve(const std::string& asked, const char* what,
 }
 
 Status ImageStore::hold(const std::string& id, sys::UniqueFd& held) const {
-  TRY(take_lock(images() + "/" + hex_of(id) + kHoldEnd, sys::LockKind::kShared, held));
+  TRY(take_lock(use_file(id), sys::LockKind::kShared, held));
   std::error_code error;
   return fs::exists(image(id), error) ? Status{} : Errno{ENOENT};
 }
 
 Status ImageStore::claim(const std::string& id, sys::UniqueFd& held) const {
-  return take_lock(images() + "/" + hex_of(id) + kHoldEnd, sys::LockKind::kExclusive, held);
+  return take_lock(use_file(id), sys::LockKind::kExclusive, held);
 }
 
 Result<sys::UniqueFd> make_private_directory(const std::string& path) {

@@ -80,10 +80,17 @@ class ImageStore {
   }
   [[nodiscard]] std::string stages() const { return home_.path() + "/layers"; }
 
+  [[nodiscard]] std::string use_file(const std::string& id) const {
+    return images() + "/" + hex_of(id) + ".use";
+  }
+
   /// Makes the directories, takes the store's lock, and removes what a crash left half made.
   MaybeFailure lock(sys::UniqueFd& held) const;
   /// A directory for what is not ready, held by `alive`. Takes the store's lock for a moment.
   MaybeFailure make_stage(std::string& path, sys::UniqueFd& alive) const;
+
+  /// Whether somebody else is making something. Needs the store's lock.
+  [[nodiscard]] bool has_other_stage(const std::string& ours) const;
 
   [[nodiscard]] bool has_layer(const std::string& diff_id) const;
   [[nodiscard]] bool has_blob(const std::string& digest) const;

@@ -16,23 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A directory may be moved to another one only by who may write into it.
-Status move_directory(const std::string& from, const std::string& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (error.value() != EACCES) {
-    return error ? Status{Errno{error.value()}} : Status{};
-  }
-  const fs::perms mode = fs::status(from, error).permissions();
-  fs::permissions(from, fs::perms::owner_all, error);
-  fs::rename(from, to, error);
-  if (error) {
-    return Errno{error.value()};
-  }
-  fs::permissions(to, mode, error);
-  return error ? Status{Errno{error.value()}} : Status{};
-}
-
 Status sync_around(const std::string& path) {
   const sys::UniqueFd directory = TRY(sys::open_directory_path(path.c_str()));
   const sys::UniqueFd listing = TRY(sys::open_listing({directory.borrow(), ""}));
@@ -80,6 +63,23 @@ Result<std::optional<FileStat>> directory_below(const std::vector<std::string>& 
 }
 
 }  // namespace
+
+/// A directory may be moved to another one only by who may write into it.
+Status move_directory(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error.value() != EACCES) {
+    return error ? Status{Errno{error.value()}} : Status{};
+  }
+  const fs::perms mode = fs::status(from, error).permissions();
+  fs::permissions(from, fs::perms::owner_all, error);
+  fs::rename(from, to, error);
+  if (error) {
+    return Errno{error.value()};
+  }
+  fs::permissions(to, mode, error);
+  return error ? Status{Errno{error.value()}} : Status{};
+}
 
 Status inherit_attributes(const std::string& layer, const std::vector<std::string>& implied,
                           const std::vector<std::string>& below) {

@@ -19,6 +19,9 @@ Status inherit_attributes(const std::string& layer, const std::vector<std::strin
 MaybeFailure publish_layer(const ImageStore& store, const LayerFacts& facts, Marks marks,
                            const std::string& directory, const std::string& blob);
 
+/// rename(2), also of a directory whose mode shuts us out.
+Status move_directory(const std::string& from, const std::string& to);
+
 LayerRecord record_of(const LayerFacts& facts, Marks marks);
 
 }  // namespace plyfs::oci

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <utility>
 
-#include "sys/durable_file.h"
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
@@ -50,18 +49,23 @@ bool is_plain_tar(const Extent& file) {
 
 }  // namespace
 
-Result<Extent> open_extent(const std::string& path) {
-  const auto handle = sys::open_path(path.c_str());
-  if (!handle) {
-    return handle.error();
-  }
-  const FileStat stat = TRY(sys::stat_object({handle->borrow(), ""}));
+namespace {
+
+Result<Extent> open_handle_for_reading(sys::BorrowedFd handle) {
+  const FileStat stat = TRY(sys::stat_object({handle, ""}));
   if (!stat.is_regular()) {
     return Errno{stat.is_directory() ? EISDIR : EINVAL};
   }
-  auto file = std::make_shared<sys::UniqueFd>(
-      TRY(sys::open_file({handle->borrow(), ""}, sys::Access::kRead)));
+  auto file =
+      std::make_shared<sys::UniqueFd>(TRY(sys::open_file({handle, ""}, sys::Access::kRead)));
   return Extent{std::move(file), 0, stat.size_bytes};
+}
+
+}  // namespace
+
+Result<Extent> open_extent(const std::string& path) {
+  const sys::UniqueFd handle = TRY(sys::open_path(path.c_str()));
+  return open_handle_for_reading(handle.borrow());
 }
 
 Result<std::string> read_extent(const Extent& extent) {
@@ -178,7 +182,9 @@ Result<Extent> Source::find(const std::string& name) const {
     if (cleaned.empty()) {
       return Errno{ENOENT};
     }
-    return open_extent(TRY(sys::path_inside(directory_, cleaned)));
+    const sys::UniqueFd root = TRY(sys::open_directory_path(directory_.c_str()));
+    const sys::UniqueFd handle = TRY(sys::open_inside(root.borrow(), cleaned.c_str()));
+    return open_handle_for_reading(handle.borrow());
   }
   std::string at = clean(name);
   for (int i = 0; i < kMostLinks; ++i) {

@@ -55,7 +55,7 @@ bool has_destination(const MountOptions& options, const std::string& destination
 }
 
 bool needs_store(const MountOptions& options) {
-  return !options.name.empty() || !options.volumes_from.empty() ||
+  return !options.name.empty() || !options.volumes_from.empty() || !options.image.empty() ||
          std::ranges::any_of(options.volume_specs, [](const VolumeSpec& spec) {
            return spec.kind != VolumeSpec::Kind::kBind;
          });

@@ -27,6 +27,7 @@ Json mount_json(const MountRecord& record) {
           {"started", record.started},
           {"lowers", record.lowers},
           {"data_only", record.data_only},
+          {"image", record.image},
           {"upper", record.upper},
           {"work", record.work},
           {"volumes", volumes},
@@ -103,6 +104,7 @@ Result<MountRecord> read_mount(const Home& home, const std::string& key) {
     record.started = json.at("started").get<std::string>();
     record.lowers = json.at("lowers").get<std::vector<std::string>>();
     record.data_only = json.value("data_only", std::size_t{0});  // older records have none
+    record.image = json.value("image", std::string{});
     record.upper = json.at("upper").get<std::string>();
     record.work = json.at("work").get<std::string>();
     for (const Json& volume : json.at("volumes")) {

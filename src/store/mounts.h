@@ -19,6 +19,7 @@ struct MountRecord {
   std::string started;
   std::vector<std::string> lowers;
   std::size_t data_only = 0;  ///< how many of them, the last ones, hold only data
+  std::string image;          ///< the digest of the image that the lowest layers are of
   std::string upper;
   std::string work;
   std::vector<VolumeMount> volumes;

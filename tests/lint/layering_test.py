@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     "oci": ["base", "sys", "layer", "config", "store", "tar", "dump", "image"],
     "control": ["base", "sys"],  # the socket of a live mount, and the asking side
     # What the programs do besides mounting: arguments in, reports out.
-    "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "oci", "control", "run"],
+    "commands": ["base", "sys", "config", "store", "dump", "image", "tar", "oci", "control"],
     # A program in the union: namespaces, its mounts, its terminal. The union itself by plyfs/mount.h.
     "run": ["base", "sys", "layer", "config", "store"],
     "include": [],  # the public face shows no room
