@@ -15,6 +15,7 @@
 #include <variant>
 
 #include "commands/image_command.h"
+#include "commands/image_use.h"
 #include "commands/inspect_command.h"
 #include "commands/layer_commands.h"
 #include "commands/umount_command.h"
@@ -26,6 +27,7 @@
 #include "config/validate.h"
 #include "plyfs/mount.h"
 #include "run/commands.h"
+#include "run_image.h"
 #include "store/attachment.h"
 #include "store/commands.h"
 #include "sys/creds.h"
@@ -135,8 +137,12 @@ plyfs::sys::HostFacts this_host() {
   return plyfs::sys::host_facts(search_path != nullptr ? search_path : "");
 }
 
-int mount(const CommandLine& line) {
+int mount(CommandLine line) {
   const auto host = this_host();
+  plyfs::sys::UniqueFd image;  // until the mount has a record that names it
+  if (const auto failure = plyfs::commands::use_image(line.options, image)) {
+    return fail(*failure);
+  }
   const auto validation = plyfs::config::validate(line.options, host);
   for (const std::string& warning : validation.warnings) {
     complain(warning);
@@ -163,7 +169,11 @@ int mount(const CommandLine& line) {
   return serve(line.options, line.save, std::get<Daemon>(*std::move(started)));
 }
 
-int check(const CommandLine& line) {
+int check(CommandLine line) {
+  plyfs::sys::UniqueFd image;
+  if (const auto failure = plyfs::commands::use_image(line.options, image)) {
+    return fail(*failure);
+  }
   const auto report =
       plyfs::config::check_machine(line.options, this_host(), plyfs::sys::probe_user_namespace());
   const bool json = line.format == plyfs::config::OutputFormat::kJson;
@@ -195,6 +205,9 @@ int run(std::span<const char* const> arguments) {
     return *exit_code;
   }
   if (const auto exit_code = plyfs::commands::run_volume_transfer(arguments)) {
+    return *exit_code;
+  }
+  if (const auto exit_code = plyfs::run_with_image(arguments)) {
     return *exit_code;
   }
   if (const auto exit_code = plyfs::run::run_command(arguments)) {

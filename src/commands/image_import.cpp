@@ -134,7 +134,7 @@ void add_image_import(CLI::App& app, ImageImportWords& words) {
       "  plyfs image import --platform linux/arm64 layout/ --ref web:2");
 }
 
-int run_image_import(const ImageImportWords& words) {
+int run_image_import(const oci::ImageStore& store, const ImageImportWords& words) {
   oci::ImportOptions options;
   options.path = words.path;
   options.select = words.select;
@@ -155,10 +155,6 @@ int run_image_import(const ImageImportWords& words) {
     if (!options.platform) {
       return wrong_word("bad platform", words.platform, "write OS/ARCH, as in linux/arm64");
     }
-  }
-  oci::ImageStore store;
-  if (const auto failure = oci::ImageStore::find(store)) {
-    return complain(kMainProgram, *failure);
   }
   std::vector<oci::ImportedImage> imported;
   oci::MaybeFailure failure;

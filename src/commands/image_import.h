@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "oci/image_store.h"
+
 namespace plyfs::commands {
 
 struct ImageImportWords {
@@ -23,6 +25,6 @@ struct ImageImportWords {
 };
 
 void add_image_import(CLI::App& app, ImageImportWords& words);
-int run_image_import(const ImageImportWords& words);
+int run_image_import(const oci::ImageStore& store, const ImageImportWords& words);
 
 }  // namespace plyfs::commands

@@ -37,6 +37,9 @@ void add_stack_options(CLI::App& app, StackWords& words) {
   app.add_option("--work", words.work,
                  "staging on the upper's filesystem (default: UPPER.work beside it)")
       ->type_name("DIR");
+  app.add_option("--image", words.image,
+                 "the layers of an image of 'plyfs image ls', below those of --lower")
+      ->type_name("NAME[:TAG]");
 }
 
 std::optional<Failure> apply_stack_words(const StackWords& words, UnknownWords unknown,
@@ -50,6 +53,9 @@ std::optional<Failure> apply_stack_words(const StackWords& words, UnknownWords u
     if (auto failure = add_layer(LayerPath{.path = lower}, line.options)) {
       return failure;
     }
+  }
+  if (!words.image.empty()) {
+    line.options.image = words.image;
   }
   if (!words.upper.empty()) {
     line.options.upper = words.upper;

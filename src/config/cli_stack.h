@@ -21,6 +21,7 @@ struct StackWords {
   std::vector<std::string> lowers;
   std::string upper;
   std::string work;
+  std::string image;
 };
 
 /// The options that come with volumes: -v, --volumes-from, --name, --strict-volumes.

@@ -38,8 +38,8 @@ class Removal {
   }
 
   MaybeFailure failed(const std::string& subject, Errno error) const {
-    return system_failure({"cannot remove", subject, error,
-                           "make the image store writable for you"});
+    return system_failure(
+        {"cannot remove", subject, error, "make the image store writable for you"});
   }
 
   MaybeFailure remove_name(const Reference& reference) {

@@ -175,7 +175,7 @@ MaybeFailure apply_stack(RunWords& words, const std::string& current, RunOptions
     return failure;
   }
   options.mount = std::move(line.options);
-  if (options.mount.lowers.empty()) {
+  if (options.mount.lowers.empty() && options.mount.image.empty()) {
     if (options.mount.name.empty() && !rest.empty()) {
       options.mount.name = rest.front();
       rest.erase(rest.begin());

@@ -47,6 +47,7 @@ std::optional<Failure> take_named_stack(RunOptions& options) {
     const bool data_only = mount.lowers.size() + record->data_only >= record->lowers.size();
     mount.lowers.push_back({lower, data_only});
   }
+  mount.image = record->image;
   if (!mount.upper && !record->upper.empty()) {
     mount.upper = record->upper;
     if (!record->work.empty()) {

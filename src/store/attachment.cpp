@@ -200,6 +200,7 @@ MaybeFailure Attachment::write_record(const MountOptions& options) {
     record_.lowers.push_back(absolute(layer.path));
     record_.data_only += layer.data_only ? 1 : 0;
   }
+  record_.image = options.image;
   record_.upper = options.upper ? absolute(*options.upper) : "";
   record_.work = options.work ? absolute(*options.work) : "";
   record_.volumes = options.volumes;

@@ -1,0 +1,36 @@
+// Images for the commands that take `--image`.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plyfs/mount.h"
+#include "plyfs/options.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::commands {
+
+/// What an image says about running it.
+struct RunDefaults {
+  std::vector<std::string> environment;
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> command;
+  std::string directory;
+  std::string user;
+  std::optional<int> stop_signal;
+};
+
+/// Where `options.image` names an image, its layers and volumes come into `options`; `held` keeps
+/// it. Nothing to do where it names none.
+std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held);
+
+/// The same, with what the image says about running it.
+std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held, RunDefaults& defaults);
+
+/// Enters the user namespace of runs where this user has subordinate ids: there the owners of
+/// layers are right, and they can be removed again. Before threads exist, and after the
+/// store was found: inside we are root, whose store would be another.
+std::optional<Failure> enter_image_namespace();
+
+}  // namespace plyfs::commands
