@@ -119,7 +119,8 @@ struct MountOptions {
   std::vector<VolumeMount> volumes;       ///< resolved; destinations differ
   VolumeMode volume_mode = VolumeMode::kAuto;
   std::string name;  ///< of the mount (--name); empty: it has none
-  /// The digest of the image whose layers the lowest ones are; empty: of none, or not looked up yet.
+  /// The digest of the image whose layers the lowest ones are; empty: of none, or not looked up
+  /// yet.
   std::string image;
 
   double timeout_s = kForever_s;      ///< entry, attribute and negative-entry validity, in seconds
