@@ -8,6 +8,7 @@
 #include <deque>
 
 #include "base/mutex.h"
+#include "base/text.h"
 
 namespace plyfs::log {
 namespace {
@@ -90,20 +91,6 @@ void write(Level level, std::string_view message) noexcept {
   }
 }
 
-std::string printable(std::string_view bytes) {
-  std::string shown;
-  shown.reserve(bytes.size());
-  for (const char byte : bytes) {
-    const auto value = static_cast<unsigned char>(byte);
-    if (value >= 0x20 && value != 0x7f && value != '\\') {
-      shown.push_back(byte);
-      continue;
-    }
-    char escaped[5];
-    (void)std::snprintf(escaped, sizeof escaped, "\\x%02x", value);
-    shown += escaped;
-  }
-  return shown;
-}
+std::string printable(std::string_view bytes) { return escaped(bytes); }
 
 }  // namespace plyfs::log

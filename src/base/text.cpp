@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -58,13 +59,14 @@ int hex_value(char digit) {
 
 }  // namespace
 
-std::string escaped(std::string_view bytes) {
+std::string escaped(std::string_view bytes, Backslash backslash) {
   std::string shown;
   shown.reserve(bytes.size());
   for (std::size_t at = 0; at < bytes.size();) {
     const Character character = decode(bytes, at);
     const std::size_t size = character.size == 0 ? 1 : character.size;
-    if (character.size != 0 && !is_hostile(character.code)) {
+    const bool kept = backslash == Backslash::kKeep && character.code == '\\';
+    if (character.size != 0 && (kept || !is_hostile(character.code))) {
       shown.append(bytes.substr(at, size));
     } else {
       for (const char byte : bytes.substr(at, size)) {
@@ -72,6 +74,25 @@ std::string escaped(std::string_view bytes) {
         (void)std::snprintf(text, sizeof text, "\\x%02x", static_cast<unsigned char>(byte));
         shown += text;
       }
+    }
+    at += size;
+  }
+  return shown;
+}
+
+std::string harmless_json(std::string_view json) {
+  std::string shown;
+  shown.reserve(json.size());
+  for (std::size_t at = 0; at < json.size();) {
+    const Character character = decode(json, at);
+    const std::size_t size = std::max<std::size_t>(character.size, 1);
+    const bool plain = character.code == '\\' || character.code == '\n' || character.size == 0;
+    if (plain || !is_hostile(character.code)) {
+      shown.append(json.substr(at, size));
+    } else {
+      char text[8];
+      (void)std::snprintf(text, sizeof text, "\\u%04x", character.code & 0xffffU);
+      shown += text;
     }
     at += size;
   }

@@ -13,7 +13,11 @@ namespace plyfs {
 /// Valid UTF-8 on one line, whatever the bytes are. Control characters, the backslash, bytes that
 /// are not UTF-8, and characters that reorder the text around them are shown as \xNN, byte by byte;
 /// so two different names never look the same.
-std::string escaped(std::string_view bytes);
+enum class Backslash : unsigned char { kEscape, kKeep };
+std::string escaped(std::string_view bytes, Backslash backslash = Backslash::kEscape);
+
+/// JSON as it is, but for characters that a terminal would obey: those become \uNNNN.
+std::string harmless_json(std::string_view json);
 
 /// The bytes that `escaped` showed; what is no escape stays.
 std::string unescaped(std::string_view text);

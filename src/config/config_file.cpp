@@ -441,9 +441,11 @@ MaybeFailure save_config(const std::string& path, const MountOptions& options) {
     return usage_failure({"cannot save the configuration", path, Errno{EILSEQ},
                           "a path is not UTF-8, which TOML cannot hold: leave out --save"});
   }
-  if (const Status written = sys::write_durably(path, *text); !written) {
+  if (const Status written = sys::save_durably(path, *text); !written) {
     return mount_failure({"cannot save the configuration", path, written.error(),
-                          "name a file in a directory that you may write"});
+                          written.error() == EINVAL
+                              ? "name a file: what is there is something else, and stays"
+                              : "name a file in a directory that you may write"});
   }
   return std::nullopt;
 }

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "base/text.h"
+
 namespace plyfs::config {
 namespace {
 
@@ -20,16 +22,7 @@ Failure failure(const FailureParts& parts, int exit_code) {
 
 // A backslash stays itself, unlike in the log: the reader compares with what was typed.
 std::string shown(std::string_view bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes.substr(0, kShownBytes)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      text.append("\\x").append(1, kDigits[byte >> 4]).append(1, kDigits[byte & 15]);
-    } else {
-      text.push_back(c);
-    }
-  }
+  std::string text = escaped(bytes.substr(0, kShownBytes), Backslash::kKeep);
   return bytes.size() <= kShownBytes ? text : text + "...";
 }
 

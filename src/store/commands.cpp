@@ -121,11 +121,11 @@ int run_ls(Arguments arguments) {
   for (const MountRecord& record : list_mounts(home)) {
     list.push_back(inspected(record));
     if (!quiet) {
-      text += padded(record.name.empty() ? "-" : record.name, 16) +
+      text += padded(record.name.empty() ? "-" : config::shown(record.name), 16) +
               padded(record.live ? "mounted" : "unmounted", 11) + config::shown(record.mountpoint) +
               "\n";
     } else if (!record.name.empty()) {
-      text += record.name + "\n";
+      text += config::shown(record.name) + "\n";
     }
   }
   say(json ? printed(list) : text);

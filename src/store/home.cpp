@@ -6,31 +6,54 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/text.h"
 #include "config/failure_text.h"
 #include "sys/creds.h"
 #include "sys/durable_file.h"
+#include "sys/trusted_path.h"
 
 namespace plyfs::store {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Others may pass through to a volume whose path they know, as in docker's store; not look around.
+// What older versions gave a store of root's.
 constexpr fs::perms kPassThrough =
     fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec;
+constexpr fs::perms kForOthers = fs::perms::group_all | fs::perms::others_all;
 
 const char* set_variable(const char* name) {
   const char* const value = std::getenv(name);
   return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
-std::error_code make_private(const std::string& path) {
+/// A home that was there before may hold other things, too: only what we made is shut.
+std::error_code make_home(const std::string& path) {
   std::error_code error;
-  if (fs::create_directories(path, error)) {
-    const bool root = sys::current_privileges().euid == 0;
-    fs::permissions(path, root ? kPassThrough : fs::perms::owner_all, error);
+  const bool made = fs::create_directories(path, error);
+  if (!error && (made || fs::status(path, error).permissions() == kPassThrough)) {
+    fs::permissions(path, fs::perms::owner_all, error);
   }
   return error;
+}
+
+std::optional<Failure> check_trusted(const std::string& path) {
+  const auto untrusted = sys::find_untrusted(path);
+  if (!untrusted) {
+    return config::system_failure({"cannot use the volume store", path, untrusted.error(),
+                                   "set PLYFS_HOME to a directory of root's"});
+  }
+  if (!*untrusted) {
+    return std::nullopt;
+  }
+  const std::string& where = (*untrusted)->path;
+  const uid_t owner = (*untrusted)->owner;
+  const std::string why = owner != 0 ? "belongs to user " + std::to_string(owner)
+                                     : std::string{"may be written by others"};
+  return config::system_failure({"cannot use the volume store", path, Errno{EPERM},
+                                 config::shown(where) + " " + why +
+                                     ", who could lead root elsewhere: unset PLYFS_HOME, or " +
+                                     "set it to a directory that only root can change"});
 }
 
 /// What one that was killed left in `directory`, where things are made under `lock_name`.
@@ -58,6 +81,15 @@ void remove_left_overs(const std::string& directory) {
 
 }  // namespace
 
+std::error_code make_private(const std::string& path) {
+  std::error_code error;
+  (void)fs::create_directory(path, error);
+  if (!error && (fs::status(path, error).permissions() & kForOthers) != fs::perms::none) {
+    fs::permissions(path, fs::perms::owner_all, error);
+  }
+  return error;
+}
+
 std::optional<Failure> Home::find(Home& home) {
   if (const char* const given = set_variable("PLYFS_HOME")) {
     home.path_ = given;
@@ -75,12 +107,21 @@ std::optional<Failure> Home::find(Home& home) {
     return config::system_failure({"cannot find the volume store", "PLYFS_HOME", Errno{ENOENT},
                                    "set PLYFS_HOME or HOME to a directory of yours"});
   }
+  if (sys::current_privileges().euid != 0 || !sys::in_initial_user_namespace()) {
+    return std::nullopt;
+  }
+  for (const std::string& path : {home.path_, home.volumes(), home.mounts()}) {
+    if (auto failure = check_trusted(path)) {
+      return failure;
+    }
+  }
   return std::nullopt;
 }
 
 std::optional<Failure> Home::lock(sys::UniqueFd& held) const {
   for (const std::string& path : {path_, volumes(), mounts()}) {
-    if (const std::error_code error = make_private(path)) {
+    const std::error_code error = path == path_ ? make_home(path) : make_private(path);
+    if (error) {
       return config::system_failure({"cannot make the volume store", path, Errno{error.value()},
                                      "set PLYFS_HOME to a directory of yours"});
     }
@@ -96,6 +137,7 @@ std::optional<Failure> Home::lock(sys::UniqueFd& held) const {
   remove_left_overs(volumes());
   remove_left_overs(mounts());
   for (const std::string& name : names_in(volumes(), Hidden::kNo)) {
+    (void)make_private(volume(name));  // what older versions made; its name is shut already
     remove_half_made(volume(name), "fill.lock");
   }
   for (const std::string& name : names_in(mounts(), Hidden::kYes)) {
@@ -149,7 +191,7 @@ Status write_json(const std::string& path, const Json& json) {
 }
 
 std::string printed(const Json& json) {
-  return json.dump(4, ' ', false, Json::error_handler_t::replace) + "\n";
+  return harmless_json(json.dump(4, ' ', false, Json::error_handler_t::replace)) + "\n";
 }
 
 std::string timestamp() {

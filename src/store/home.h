@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "plyfs/mount.h"
@@ -24,7 +25,8 @@ inline constexpr const char* kImportPrefix = "_import-";
 class Home {
  public:
   /// $PLYFS_HOME, else /var/lib/plyfs for root, else $XDG_DATA_HOME/plyfs or ~/.local/share/plyfs.
-  /// A failure when none of them is set. Creates nothing.
+  /// A failure when none of them is set, or when root would use what others can change. Creates
+  /// nothing.
   static std::optional<Failure> find(Home& home);
 
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -44,6 +46,10 @@ class Home {
  private:
   std::string path_;
 };
+
+/// A directory of the store: made, or shut to others if an older version left it open. Setuid files
+/// and devices of a volume or a layer must not be reachable by its path.
+std::error_code make_private(const std::string& path);
 
 /// The names in a directory, sorted; those that begin with a dot only when asked for. Empty when
 /// the directory is not there.

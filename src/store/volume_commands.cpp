@@ -193,7 +193,7 @@ int run_volume_ls(Arguments arguments) {
   for (const Volume& volume : list_volumes(store.home)) {
     if (filters.take(volume, !users_of(store, volume.name).empty())) {
       list.push_back(inspected(volume));
-      text += (quiet ? "" : "local     ") + volume.name + "\n";
+      text += (quiet ? "" : "local     ") + config::shown(volume.name) + "\n";
     }
   }
   say(json ? printed(list) : text);
@@ -383,7 +383,7 @@ int run_prune(Arguments arguments) {
     if (const auto failure = discard_volume(store, volume.name, false, trash)) {
       exit_code = complain(*failure);
     } else {
-      deleted += volume.name + "\n";
+      deleted += config::shown(volume.name) + "\n";
       trashes.push_back(std::move(trash));
     }
   }

@@ -11,7 +11,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kDataMode = static_cast<fs::perms>(0755);
-constexpr auto kVolumeMode = static_cast<fs::perms>(0711);
+constexpr auto kVolumeMode = static_cast<fs::perms>(0700);
 
 Json volume_json(const Volume& volume) {
   return {{"version", 1},

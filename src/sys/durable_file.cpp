@@ -115,6 +115,24 @@ Status write_durably(const std::string& path, std::string_view content) {
   return finished;
 }
 
+Status save_durably(const std::string& path, std::string_view content) {
+  std::error_code error;
+  const auto type = std::filesystem::symlink_status(path, error).type();
+  if (type == std::filesystem::file_type::not_found ||
+      type == std::filesystem::file_type::regular) {
+    return write_durably(path, content);
+  }
+  if (type != std::filesystem::file_type::symlink) {
+    return Errno{type == std::filesystem::file_type::none ? error.value() : EINVAL};
+  }
+  const auto target = std::filesystem::canonical(path, error);
+  if (error) {
+    return Errno{error.value()};
+  }
+  const bool regular = std::filesystem::is_regular_file(target, error);
+  return regular ? write_durably(target.string(), content) : Status{Errno{EINVAL}};
+}
+
 Result<std::string> read_file(const std::string& path) {
   const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!file.valid()) {

@@ -21,6 +21,9 @@ Status lock_file(BorrowedFd file, LockKind kind, LockWait wait);
 /// Writes `path` aside, syncs it, renames it over and syncs the directory: readers see the old
 /// content or the new.
 Status write_durably(const std::string& path, std::string_view content);
+/// The same for a file that a user names: a link is followed, and what is there and is no regular
+/// file (/dev/null, a fifo) is not replaced: EINVAL.
+Status save_durably(const std::string& path, std::string_view content);
 /// The whole file; EFBIG above 16 MiB.
 Result<std::string> read_file(const std::string& path);
 Status sync_directory(const std::string& path);

@@ -89,5 +89,150 @@ TEST_CASE("a subpath that changes while it is mounted leads nowhere else",
   }
 }
 
+TEST_CASE("nobody else reaches what is in the store", "[store][volume][attack]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+  make(host.data("web"), {file("tool", "#!/bin/true")});
+  REQUIRE(::chmod((host.data("web") + "/tool").c_str(), 04755) == 0);
+  const std::vector<std::string> parts = {host("home"), host("home/volumes"), host("home/mounts"),
+                                          host("home/volumes/web")};
+  const auto shut = [&] {
+    for (const std::string& part : parts) {
+      INFO(part);
+      CHECK(permissions(part) == 0700);
+    }
+    if (is_root()) {
+      CHECK(as_user(65534, 65534, [&] { return call::stat(host.data("web") + "/tool"); }) ==
+            "EACCES");
+    }
+  };
+  shut();
+  // As older versions left it.
+  for (const std::string& part : parts) {
+    REQUIRE(::chmod(part.c_str(), 0711) == 0);
+  }
+  CHECK_DONE(host.plyfs({"volume", "ls", "-q"}), "web\n");
+  shut();
+  // A home that holds other things, too, stays as its owner wants it.
+  REQUIRE(::chmod(host("home").c_str(), 0755) == 0);
+  CHECK_DONE(host.plyfs({"ls", "-q"}), "");
+  CHECK(permissions(host("home")) == 0755);
+}
+
+TEST_CASE("root uses no store that somebody else can change", "[store][attack][root]") {
+  if (!is_root()) {
+    return skip("needs root: another user's store");
+  }
+  Host host({file("srv/page", "1")});
+  const auto refused = [&](const std::string& why) {
+    for (const Arguments& command :
+         {Arguments{"volume", "ls"}, Arguments{"volume", "create", "web"}, Arguments{"ls"}}) {
+      const Ran ran = host.plyfs(command);
+      CHECK(ran.exit_code == 2);
+      CHECK(ran.err.starts_with("plyfs: cannot use the volume store: " + host("home")));
+      CHECK(ran.err.find("; " + host(why)) != std::string::npos);
+    }
+    CHECK(host.mount("a", {"-v", "web:/srv"}).exit_code == 2);
+  };
+  // Another's directory, a directory in another's, one that all may write to, a link of another's.
+  make(host("home"), {});
+  REQUIRE(::chown(host("home").c_str(), 65534, 65534) == 0);
+  refused("home belongs to user 65534");
+  CHECK(call::rename(host("home"), host("alice")) == "ok");
+  make(host("alice/own"), {});
+  CHECK(call::symlink("alice/own", host("home")) == "ok");
+  refused("alice belongs to user 65534");
+  REQUIRE(::chown(host("alice").c_str(), 0, 0) == 0);
+  CHECK_DONE(host.plyfs({"volume", "ls", "-q"}), "");
+  CHECK(call::chown(host("home"), 65534, 65534) == "ok");
+  refused("home belongs to user 65534");
+  CHECK(call::chown(host("home"), 0, 0) == "ok");
+  REQUIRE(::chmod(host("alice/own").c_str(), 01777) == 0);
+  refused("alice/own may be written by others");
+  REQUIRE(::chmod(host("alice/own").c_str(), 0755) == 0);
+  REQUIRE(::chmod(host("alice").c_str(), 0777) == 0);
+  refused("alice may be written by others");
+  REQUIRE(::chmod(host("alice").c_str(), 01777) == 0);
+  CHECK_DONE(host.plyfs({"volume", "ls", "-q"}), "");
+  REQUIRE(::chown(host("alice/own/volumes").c_str(), 65534, 65534) == 0);
+  const Ran ran = host.plyfs({"volume", "ls"});
+  CHECK(ran.exit_code == 2);
+  CHECK(ran.err.find("own/volumes belongs to user 65534") != std::string::npos);
+}
+
+TEST_CASE("the content of a volume is no link", "[store][volume][attack]") {
+  if (!can_mount()) {
+    return;
+  }
+  for (const std::string& mode : modes()) {
+    Host host({dir("srv")});
+    make(host("secret"), {file("shadow", "host")});
+    CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+    CHECK(call::rmdir(host.data("web")) == "ok");
+    CHECK(call::symlink(host("secret"), host.data("web")) == "ok");
+    const Ran ran = host.mount("a", {"-o", mode, "-v", "web:/srv"});
+    CHECK(ran.exit_code == 32);
+    CHECK(ran.err.starts_with("plyfs: cannot open volume: " + host.data("web") + ": "));
+    CHECK(host.plyfs({"volume", "export", "web"}).exit_code == 2);
+  }
+}
+
+TEST_CASE("--save writes files, and replaces nothing else", "[store][attack]") {
+  if (!can_mount()) {
+    return;
+  }
+  Host host({file("page", "1")});
+  REQUIRE(::mkfifo(host("fifo").c_str(), 0600) == 0);
+  CHECK(call::symlink("fifo", host("link")) == "ok");
+  CHECK(call::symlink("nothing", host("dangling")) == "ok");
+  for (const char* name : {"fifo", "link", "dangling"}) {
+    INFO(name);
+    const Ran ran = host.mount("a", {"--save", host(name)});
+    CHECK(ran.exit_code == 32);
+    CHECK(ran.err.starts_with("plyfs: cannot save the configuration: " + host(name) + ": "));
+  }
+  CHECK(S_ISFIFO(status(host("fifo")).st_mode));
+  CHECK(link_target(host("link")) == "fifo");
+  CHECK(call::stat(host("nothing")) == "ENOENT");
+  // A link to a file is followed; a file is replaced.
+  CHECK(call::create(host("real.toml"), "old") == "ok");
+  CHECK(call::symlink("real.toml", host("link.toml")) == "ok");
+  CHECK_DONE(host.mount("a", {"--save", host("link.toml")}), "");
+  CHECK_DONE(host.plyfs({"umount", "a"}), "");
+  CHECK(link_target(host("link.toml")) == "real.toml");
+  CHECK(content(host("real.toml")).starts_with("# plyfs mount --config FILE\n"));
+}
+
+TEST_CASE("what the store's lists print cannot steer a terminal", "[store][attack]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web", "--label",
+                         "note=\x1b]0;x\x07\xc2\x9b"
+                         "2J"}),
+             "web\n");
+  const std::string odd = "a\x1b[2J\r\xc2\x9b\xe2\x80\xae\x9b";
+  CHECK(call::mkdir(host("home/volumes/" + odd)) == "ok");
+  CHECK(call::mkdir(host("home/mounts/" + odd)) == "ok");
+  CHECK(call::create(host("home/mounts/" + odd + "/record.json"),
+                     R"({"name":"n\u001b[2J","mountpoint":"/m\u009b\r","pid":1,"started":"",
+                         "lowers":[],"upper":"","work":"","volumes":[],"volumes_from":[]})") ==
+        "ok");
+  for (const Arguments& command :
+       {Arguments{"volume", "ls"}, Arguments{"volume", "ls", "-q"},
+        Arguments{"volume", "ls", "--json"}, Arguments{"volume", "inspect", "web"},
+        Arguments{"volume", "rm", odd}, Arguments{"volume", "inspect", odd}, Arguments{"rm", odd},
+        Arguments{"ls"}, Arguments{"ls", "-q"}, Arguments{"ls", "--json"}, Arguments{"umount", odd},
+        Arguments{"inspect", odd}, Arguments{"mount", "--lower", odd, odd},
+        Arguments{"mount", "--lower", host("image"), "--name", odd, odd},
+        Arguments{"volume", "export", odd, "-o", odd}, Arguments{"diff", odd},
+        Arguments{"stats", odd}, Arguments{"commit", odd, odd}}) {
+    const Ran ran = host.plyfs(command);
+    INFO(command[0] + " " + (command.size() > 1 ? command[1] : ""));
+    const std::string all = ran.out + ran.err;
+    CHECK(all.find_first_of("\x1b\r\x07") == std::string::npos);
+    CHECK(all.find("\xc2\x9b") == std::string::npos);
+    CHECK(all.find("\xe2\x80\xae") == std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace plyfs::tests
