@@ -55,7 +55,7 @@ void wait_or_kill(pid_t child, double seconds);
 /// Children of this process, by /proc.
 std::vector<pid_t> children();
 
-/// As whom the owner of a user namespace appears in it.
+/// The ids that the owner of a user namespace has inside it.
 enum class ShownAs { kSelf, kRoot };
 
 /// A child of ours that keeps a new user and mount namespace of `who` open until it is killed.

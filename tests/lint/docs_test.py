@@ -161,8 +161,8 @@ def call_problems(program, words, known):
         if words[0] == "volume" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]) and words[1] not in commands:
             yield f"no such command: plyfs volume {words[1]}"
     for position, word in enumerate(words):
-        if word == "--":
-            break
+        if word == "--" or (words[0] == "unshare" and position > 0):
+            break  # what follows is another program's
         name = word.split("=", 1)[0]
         if re.fullmatch(r"--?[a-zA-Z][-\w]*", name) and name not in known["options"][program]:
             yield f"no such option: {program} {name}"
