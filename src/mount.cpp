@@ -496,8 +496,8 @@ void Mount::open_control_channel() {
 
 /// The kernel sends RELEASE for each file that it created, until it has seen that OPEN is not
 /// answered (D-003). A program that only creates files, such as tar, would never show it. A
-/// nameless file does, where one can be had. In the foreground nobody waits for us: who unmounts
-/// as soon as the mount is there would find it busy.
+/// nameless file does, where one can be had. In the foreground nobody waits for us: whoever
+/// unmounts at once would find the mount busy.
 void Mount::learn_opens() {
   if (parts_->options.foreground || parts_->filesystem->read_only() ||
       parts_->session->answers_opens()) {
