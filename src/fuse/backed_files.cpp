@@ -11,8 +11,8 @@ namespace plyfs::fuse {
 
 /// 0 where the kernel refuses: it then caches, and asks us.
 std::int32_t BackedFiles::lend(sys::BorrowedFd file) {
-  // The kernel writes as who lends. Of those who write it does not ask which may keep suid bits
-  // (FUSE_HANDLE_KILLPRIV_V2 leaves that to us), so nobody may.
+  // The kernel writes with the lender's rights. It does not ask which writers may keep suid bits
+  // (FUSE_HANDLE_KILLPRIV_V2 leaves that to us), so none may.
   const sys::ScopedWithoutFsetid without;
   const auto number = sys::lend_backing_file(device_, file);
   if (number) {

@@ -1,7 +1,7 @@
 // What every worker counts of the requests that it serves.
 //
 // Each worker writes its own counters and nobody else's, so counting is a load and a store without
-// any lock prefix or shared cache line; who asks adds them up.
+// any lock prefix or shared cache line; the asking side adds them up.
 #pragma once
 
 #include <array>

@@ -27,7 +27,7 @@ class Flusher {
   /// Once finish() was called `answer` runs at once, and pages may be left.
   void after_writeback(fuse_ino_t id, std::function<void()> answer);
   /// Answers what is queued, and ends the thread. While workers still serve, or the connection is
-  /// gone: elsewise the kernel's writeback would never end. By one thread.
+  /// gone: otherwise the kernel's writeback would never end. By one thread.
   void finish();
 
  private:

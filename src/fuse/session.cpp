@@ -384,7 +384,7 @@ void Session::work(RingShifts::Shift shift, Worker worker) {
   });
 }
 
-/// As serve_ring().
+/// The same for the messages of the device: true when the shift is over.
 bool Session::serve_device(char* buffer, CallerFollower& follower, ShiftWatch& watch) {
   Served served = Served::kAgain;
   while (served != Served::kEnd && !ending_.load(std::memory_order_relaxed)) {

@@ -57,9 +57,9 @@ class Session {
   [[nodiscard]] bool connected() const;
   /// Whether requests come over io_uring. Known when `ready` is called. Thread-safe.
   [[nodiscard]] bool uses_rings() const { return uses_rings_; }
-  /// Whether the kernel reads and writes files of the upper itself. Likewise.
+  /// Whether the kernel reads and writes files of the upper itself. Known like uses_rings().
   [[nodiscard]] bool passes_through() const { return passes_through_; }
-  /// Whether opening a file takes a message. Likewise.
+  /// Whether opening a file takes a message. Known like uses_rings().
   [[nodiscard]] bool answers_opens() const { return dispatcher_.answer_opens; }
   /// Of the requests served so far. Thread-safe.
   [[nodiscard]] Counters& counters() { return counters_; }

@@ -99,7 +99,7 @@ class FileSystem {
                 unsigned flags);
 
   /// The file of the upper that the kernel may read and write without asking; null where there is
-  /// none with the data, or where writing may have to take suid and sgid bits away, by who writes.
+  /// none with the data, or where a write may have to take suid and sgid bits away.
   /// For kReadWrite the file is copied up. EROFS; errors of copy-up.
   Result<sys::FdPin> open_for_kernel(node::Node& node, sys::Access access);
   Result<std::size_t> read(node::Node& node, void* buffer, std::size_t size_bytes,
@@ -226,7 +226,7 @@ class FileSystem {
   void count_wasted(node::Node& directory, std::uint32_t probes);
   /// What its names lead to is elsewhere now.
   static void changed(node::Node& directory) { directory.directory().version.fetch_add(1); }
-  /// Its names are others. The kernel has the directory locked: nobody is being told of it.
+  /// For a change of its names. The kernel has it locked: no reader is being told names just now.
   static void names_changed(node::Node& directory);
 
   // creation
