@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/options_parser.h"
+#include "control/layer_locks.h"
 #include "control/server.h"
 #include "copyup/engine.h"
 #include "fill/fill.h"
@@ -20,10 +22,12 @@
 #include "ops/filesystem.h"
 #include "sys/creds.h"
 #include "sys/dir_ops.h"
+#include "sys/dir_stream.h"
 #include "sys/file_handle.h"
 #include "sys/fuse_device.h"
 #include "sys/layer_root.h"
 #include "sys/limits.h"
+#include "sys/mount_table.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
 #include "sys/open.h"
@@ -31,7 +35,6 @@
 namespace plyfs {
 namespace {
 
-constexpr int kLockWait_ms = 2000;  // an unmounted daemon is still writing back
 constexpr std::size_t kFdsKept = 512;
 constexpr std::size_t kMaxCachedFds = 8192;
 constexpr std::size_t kFdsReserved = 8192;  // 64 KiB of the kernel's; what is above grows as needed
@@ -72,6 +75,8 @@ class Builder {
   }
   /// What was found out on the way, for those who ask the mount.
   [[nodiscard]] MountReport& report() { return report_; }
+  /// To be kept for as long as the mount is served.
+  control::LayerLocks take_locks() { return std::move(locks_); }
 
  private:
   bool open_layers(std::vector<layer::Layer>& layers);
@@ -81,6 +86,9 @@ class Builder {
   bool open_workdir(ops::Foundation& foundation);
   bool probe_abilities(ops::Foundation& foundation);
   void remove_made_work();
+  [[nodiscard]] Status check_default_work(sys::BorrowedFd work, sys::BorrowedFd upper) const;
+  [[nodiscard]] Result<sys::UniqueFd> open_work(const std::string& work,
+                                                sys::BorrowedFd upper) const;
   bool fail(Failure failure) {
     failure_ = std::move(failure);
     return false;
@@ -93,6 +101,7 @@ class Builder {
   std::string mountpoint_;
   sys::UniqueFd mountpoint_fd_;
   bool acl_ = false;
+  control::LayerLocks locks_;
   MountReport report_;
 };
 
@@ -190,23 +199,58 @@ bool Builder::open_layers(std::vector<layer::Layer>& layers) {
   return true;
 }
 
+/// What a default work directory may hold: it is emptied, and nobody has named it.
+Status Builder::check_default_work(sys::BorrowedFd work, sys::BorrowedFd upper) const {
+  const FileStat stat = TRY(sys::stat_object({work, ""}));
+  const FileStat beside = TRY(sys::stat_object({upper, ""}));
+  if (stat.uid != beside.uid && stat.uid != privileges_.euid) {
+    return Errno{EPERM};
+  }
+  bool known = true;
+  TRY(sys::read_directory(work, [&](const sys::RawEntry& entry) {
+    const std::string_view name{entry.name, entry.name_size};
+    known = known && layer::is_work_name(name);
+    return sys::Visit::kContinue;
+  }));
+  return known ? Status{} : Status{Errno{ENOTEMPTY}};
+}
+
+/// Whoever may write beside the upper could have put a link, or a directory of somebody else, at
+/// the default place.
+Result<sys::UniqueFd> Builder::open_work(const std::string& work, sys::BorrowedFd upper) const {
+  const bool is_default = !options_.work || work == config::default_work_path(*options_.upper);
+  const sys::UniqueFd handle =
+      TRY(is_default ? sys::open_directory_at(sys::kCurrentDirectory, work.c_str())
+                     : sys::open_directory_path(work.c_str()));
+  sys::UniqueFd opened = TRY(sys::open_listing({handle.borrow(), ""}));
+  if (is_default && !made_work_) {
+    TRY(check_default_work(opened.borrow(), upper));
+    opened = TRY(sys::open_listing({handle.borrow(), ""}));  // from its beginning again
+  }
+  return opened;
+}
+
 bool Builder::open_workdir(ops::Foundation& foundation) {
   const std::string work = options_.work.value_or(*options_.upper + ".work");
-  made_work_ =
-      sys::make_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str(), 0700).has_value();
+  made_work_ = sys::make_directory(sys::kCurrentDirectory, work.c_str(), 0700).has_value();
   auto upper = sys::open_listing({foundation.stack[layer::kUpper].root.borrow(), ""});
-  auto opened = sys::open_directory_path(work.c_str());
-  auto root =
-      opened ? sys::open_listing({opened->borrow(), ""}) : Result<sys::UniqueFd>{opened.error()};
-  if (!upper || !root) {
-    return fail(failure_of("cannot open work directory", work, upper ? root.error() : upper.error(),
-                           "create it on the same filesystem as the upper directory"));
+  auto root = upper ? open_work(work, upper->borrow()) : Result<sys::UniqueFd>{upper.error()};
+  if (!root) {
+    const int error = root.error().value();
+    return fail(failure_of("cannot open work directory", work, root.error(),
+                           error == ENOTDIR ? "a link or a file lies there: remove it, or name "
+                                              "another place with --work"
+                           : error == EPERM ? "it belongs to somebody else: name another place "
+                                              "with --work"
+                           : error == ENOTEMPTY
+                               ? "it holds other things, and would be emptied: name another "
+                                 "place with --work"
+                               : "create it on the same filesystem as the upper directory"));
   }
   for (const auto* directory : {&*upper, &*root}) {
-    const Status locked = sys::lock_directory(directory->borrow(), kLockWait_ms);
-    if (!locked) {
+    if (const auto refused = locks_.take(directory->borrow())) {
       return fail(failure_of("upper or work directory is in use by another mount", work,
-                             locked.error(), "unmount that one first, or use other directories"));
+                             refused->error, refused->remedy));
     }
   }
   auto workdir = layer::Workdir::open(std::move(*root), std::move(*upper), *foundation.writer);
@@ -270,7 +314,7 @@ void Builder::remove_made_work() {
   if (auto opened = sys::open_directory_path(work.c_str())) {
     (void)layer::empty_directory(writer, opened->borrow());
   }
-  (void)sys::remove_directory(sys::BorrowedFd{-100 /* AT_FDCWD */}, work.c_str());
+  (void)sys::remove_directory(sys::kCurrentDirectory, work.c_str());
 }
 
 std::unique_ptr<ops::FileSystem> Builder::build() {
@@ -338,6 +382,7 @@ bool fill_volumes(const MountOptions& options, ops::FileSystem& filesystem, Fail
 
 struct Mount::Parts {
   MountOptions options;
+  control::LayerLocks locks;
   std::unique_ptr<ops::FileSystem> filesystem;
   std::unique_ptr<MountVolumes> volumes;  // null: none. Holds nodes of the filesystem
   fuse::BackedFiles backed_files;
@@ -361,6 +406,7 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
   if (!parts->filesystem) {
     return nullptr;
   }
+  parts->locks = builder.take_locks();
   if (!fill_volumes(options, *parts->filesystem, failure)) {
     return nullptr;
   }
@@ -436,6 +482,7 @@ bool Mount::run(const std::function<void()>& ready, Failure& failure) {
                          "see the line above; `plyfs check` tells what is missing");
     return false;
   }
+  parts_->report.device = sys::device_name_at(parts_->report.mountpoint);
   const Status started = parts_->filesystem->start();
   if (!started) {
     failure =
@@ -490,7 +537,11 @@ void Mount::open_control_channel() {
   if (started) {
     parts.control = *std::move(started);
   } else {
-    log::write(log::Level::kInfo, "no control channel: " + started.error().message());
+    // Somebody has taken all the places, which is no accident.
+    const bool squatted = started.error() == EPERM;
+    log::write(squatted ? log::Level::kWarning : log::Level::kInfo,
+               "no control channel: " + started.error().message() + "; plyfs inspect, ls and " +
+                   "plyfs-dump cannot ask this mount: set XDG_RUNTIME_DIR to a directory of yours");
   }
 }
 

@@ -199,6 +199,7 @@ nlohmann::ordered_json describe(const MountReport& report, const ConnectionFacts
   json["uid"] = sys::effective_uid();
   json["name"] = escaped(options.name);
   json["mountpoint"] = escaped(report.mountpoint);
+  json["device"] = report.device;
   json["type"] = "fuse." + escaped(options.subtype);
   json["started"] = iso_time({report.started.tv_sec, 0});
   json["layers"] = layers_of(options);

@@ -19,6 +19,7 @@ namespace plyfs {
 struct MountReport {
   MountOptions options;  ///< with absolute paths
   std::string mountpoint;
+  std::string device;                          ///< "MAJOR:MINOR" of the mount, once it is mounted
   std::optional<layer::UpperAbilities> upper;  ///< nullopt: read-only mount
   bool redirect = false;
   bool metacopy = false;

@@ -24,6 +24,7 @@
 #include "config/cli.h"
 #include "config/config_file.h"
 #include "config/failure_text.h"
+#include "config/umount.h"
 #include "config/validate.h"
 #include "plyfs/mount.h"
 #include "run/commands.h"
@@ -142,6 +143,13 @@ int mount(CommandLine line) {
   plyfs::sys::UniqueFd image;  // until the mount has a record that names it
   if (const auto failure = plyfs::commands::use_image(line.options, image)) {
     return fail(*failure);
+  }
+  if (line.action == Action::kMount &&
+      !plyfs::config::is_mounted_by_caller(line.options.mountpoint)) {
+    const std::string told = plyfs::config::clear_mountpoint(line.options.mountpoint, host);
+    if (!told.empty()) {
+      complain(told);
+    }
   }
   const auto validation = plyfs::config::validate(line.options, host);
   for (const std::string& warning : validation.warnings) {

@@ -93,6 +93,29 @@ bool is_dead(const sys::MountEntry& mount) {
   return !asked && asked.error() == ENOTCONN;
 }
 
+std::string clear_mountpoint(const std::string& mountpoint, const sys::HostFacts& host) {
+  const auto path = sys::kernel_path(mountpoint);
+  const auto table = sys::mount_table();
+  if (!path || !table) {
+    return {};
+  }
+  const sys::MountEntry* const mount = sys::mounted_at(*table, *path);
+  if (mount == nullptr || !mount->type.starts_with("fuse.")) {
+    return {};
+  }
+  if (is_dead(*mount)) {
+    const UmountRequest request{mountpoint, sys::UnmountMode::kLazy, {}};
+    const auto failure = umount(request, host);
+    return failure ? failure->what
+                   : "took off a dead mount (its daemon had ended): " + shown(mountpoint);
+  }
+  if (mount->type != "fuse.plyfs") {
+    return {};
+  }
+  return "a plyfs mount is at " + shown(mountpoint) +
+         " already, and is covered by this one; 'plyfs umount' takes off the upper one first";
+}
+
 std::optional<Failure> umount(const UmountRequest& request, const sys::HostFacts& host) {
   const auto path = sys::kernel_path(request.target);
   if (!path) {

@@ -23,6 +23,10 @@ struct UmountRequest {
 /// Anything that is not a FUSE mount is refused (exit code 32).
 std::optional<Failure> umount(const UmountRequest& request, const sys::HostFacts& host);
 
+/// Before a mount on `mountpoint`: takes off what is a dead mount of our own there. Returns what
+/// the user should know of it, or of a live plyfs mount that will be covered; empty for nothing.
+std::string clear_mountpoint(const std::string& mountpoint, const sys::HostFacts& host);
+
 /// Whether a mount of our own user has lost its daemon. Asks it: only for mounts of our own.
 bool is_dead(const sys::MountEntry& mount);
 /// Whether it is a mount of this user's, by what the kernel says of who mounted it.

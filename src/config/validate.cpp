@@ -123,7 +123,7 @@ MaybeFailure look_at_work(const MountOptions& options, StackFacts& stack) {
   const std::string& work = *options.work;
   auto facts = sys::inspect_directory(work, upper_use(options));
   const bool is_default = work == default_work_path(*options.upper);
-  const bool to_be_made = !facts && facts.error() == ENOENT && is_default;
+  const bool to_be_made = !facts && facts.error() == ENOENT;
   if (to_be_made) {
     facts = sys::inspect_directory(parent_of(work), upper_use(options));
   }

@@ -99,6 +99,20 @@ Result<Json> ask(const std::string& mountpoint, const std::string& request) {
   return last;
 }
 
+Result<Json> ask_process(int process, const std::string& request) {
+  Errno last{ENOENT};
+  for (const Found& socket : sockets({})) {
+    if (socket.pid == process) {
+      auto answer = ask_socket(socket.path, request);
+      if (answer) {
+        return answer;
+      }
+      last = answer.error();
+    }
+  }
+  return last;
+}
+
 std::vector<Json> ask_all(const std::string& request) {
   std::vector<Json> answers;
   for (const Found& socket : sockets({})) {

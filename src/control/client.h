@@ -17,6 +17,9 @@ namespace plyfs::control {
 /// Strings in the answer are escaped (base/text.h).
 Result<nlohmann::ordered_json> ask(const std::string& mountpoint, const std::string& request);
 
+/// The same, of the daemon with that number.
+Result<nlohmann::ordered_json> ask_process(int process, const std::string& request);
+
 /// `request` to every live mount of this user; those that do not answer are left out.
 std::vector<nlohmann::ordered_json> ask_all(const std::string& request);
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "base/hash.h"
 #include "sys/process_facts.h"
@@ -26,6 +27,11 @@ std::vector<std::string> socket_directories() {
     directories.push_back(std::string{runtime} + "/plyfs");
   }
   directories.push_back("/tmp/plyfs-" + std::to_string(sys::outside_uid()));
+  // Anybody may have made the one in /tmp.
+  const char* const home = std::getenv("HOME");
+  if (home != nullptr && *home == '/' && std::string_view{home} != "/") {
+    directories.push_back(std::string{home} + "/.plyfs-run");
+  }
   return directories;
 }
 

@@ -8,8 +8,9 @@
 namespace plyfs::control {
 
 /// The directories in which this user's mounts may have their sockets, the preferred one first:
-/// /run/plyfs (root), $XDG_RUNTIME_DIR/plyfs, /tmp/plyfs-UID. UID is the one outside of a user
-/// namespace, so that what is mounted within is found from outside, and root in there has a place.
+/// /run/plyfs (root), $XDG_RUNTIME_DIR/plyfs, /tmp/plyfs-UID, ~/.plyfs-run. UID is the one outside
+/// of a user namespace, so that what is mounted within is found from outside, and root in there has
+/// a place.
 std::vector<std::string> socket_directories();
 
 /// The first part of a socket's name: 16 hexadecimal digits of the mount point's hash.

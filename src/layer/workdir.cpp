@@ -53,6 +53,8 @@ Status remove_any(UpperWriter& writer, sys::BorrowedFd dir, const char* name) {
 
 }  // namespace
 
+bool is_work_name(std::string_view name) { return name == kStagingName || name == kIndexName; }
+
 Result<bool> holds_nothing(sys::BorrowedFd directory) {
   const sys::UniqueFd opened = TRY(sys::open_listing({directory, ""}));
   bool empty = true;

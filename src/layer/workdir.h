@@ -80,6 +80,9 @@ class Workdir {
   std::atomic<std::uint64_t> next_{1};
 };
 
+/// Whether a work directory has an entry of that name, ours or kernel overlayfs's.
+bool is_work_name(std::string_view name);
+
 /// Whether the directory has no entry at all, not even a whiteout.
 Result<bool> holds_nothing(sys::BorrowedFd directory);
 

@@ -72,4 +72,9 @@ Status lock_directory(BorrowedFd directory, int timeout_ms) {
   }
 }
 
+void sleep_ms(int milliseconds) {
+  const timespec time{milliseconds / 1000, milliseconds % 1000 * 1000000L};
+  (void)::nanosleep(&time, nullptr);
+}
+
 }  // namespace plyfs::sys

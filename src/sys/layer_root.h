@@ -23,5 +23,6 @@ Result<std::optional<std::vector<std::string>>> components_below(BorrowedFd root
 /// Takes LOCK_EX on `directory` (opened for reading), waiting up to `timeout_ms` for a holder that
 /// is going away. EBUSY.
 Status lock_directory(BorrowedFd directory, int timeout_ms);
+void sleep_ms(int milliseconds);
 
 }  // namespace plyfs::sys

@@ -1,5 +1,8 @@
 #include "sys/mount_table.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -150,6 +153,14 @@ std::vector<const MountEntry*> mounted_below(const MountTable& table, std::strin
     sorted.push_back(entry);
   }
   return sorted;
+}
+
+std::string device_name_at(const std::string& path) {
+  struct statx facts {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &facts) != 0) {
+    return {};
+  }
+  return std::to_string(facts.stx_dev_major) + ":" + std::to_string(facts.stx_dev_minor);
 }
 
 Result<std::string> kernel_path(const std::string& path) {

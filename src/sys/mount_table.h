@@ -39,6 +39,9 @@ const MountEntry* lowest_at(const MountTable& table, std::string_view path);
 /// Those strictly below, each after the one on which it lies.
 std::vector<const MountEntry*> mounted_below(const MountTable& table, std::string_view path);
 
+/// Of what a path shows, as MountEntry::device; asks no filesystem. Empty when it cannot be told.
+std::string device_name_at(const std::string& path);
+
 /// `path` as the kernel writes it. Asks no filesystem that is mounted at `path` itself, which may
 /// be dead or stopped.
 Result<std::string> kernel_path(const std::string& path);

@@ -24,6 +24,9 @@ enum class Mounts : unsigned char {
   kRefuse,  ///< EXDEV
 };
 
+/// Stands for the current directory where a directory is wanted.
+inline constexpr BorrowedFd kCurrentDirectory{-100 /* AT_FDCWD */};
+
 /// Opens a path as the user wrote it, following links (layer roots, work directories).
 Result<UniqueFd> open_directory_path(const char* path);
 /// Anything, as the user wrote it, as a handle (O_PATH).
