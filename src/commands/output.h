@@ -1,4 +1,4 @@
-// stdout and stderr of the programs: what is a terminal, who stopped reading.
+// stdout and stderr of the programs: which is a terminal, and whether anybody still reads.
 #pragma once
 
 #include <string_view>
