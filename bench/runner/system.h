@@ -30,7 +30,7 @@ struct System {
   std::string name;
   std::string title;  ///< for the reader: what it is and who mounted it
   SystemKind kind = SystemKind::kPlain;
-  bool as_root = false;       ///< mounted by root; else by the user
+  bool as_root = false;       ///< mounted by root; otherwise by the user
   bool in_namespace = false;  ///< mounted by the user in a user namespace of theirs
   std::string program;
   std::string options;  ///< added to the mount options
