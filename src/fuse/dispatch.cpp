@@ -302,7 +302,7 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
   });
 }
 
-/// Then ENOSYS, once, and the kernel asks no more: to programs fsync(2) is done. What the kernel
+/// Then ENOSYS, once, and the kernel asks no more: fsync(2) succeeds at once. What the kernel
 /// has cached it sends before all the same.
 bool needs_no_sync(fuse_req_t request) {
   return filesystem(request).never_syncs() && !dispatcher(request).live_volumes;

@@ -64,7 +64,7 @@ Result<std::optional<FileStat>> directory_below(const std::vector<std::string>& 
 
 }  // namespace
 
-/// A directory may be moved to another one only by who may write into it.
+/// A directory can be moved to another one only if it may be written to.
 Status move_directory(const std::string& from, const std::string& to) {
   std::error_code error;
   fs::rename(from, to, error);

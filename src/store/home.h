@@ -35,7 +35,7 @@ class Home {
   [[nodiscard]] std::string volume(const std::string& name) const { return volumes() + "/" + name; }
   [[nodiscard]] std::string mount(const std::string& name) const { return mounts() + "/" + name; }
 
-  /// Makes the directories and takes the store's lock, waiting for who has it. Removes what a
+  /// Makes the directories and takes the store's lock, waiting for its holder. Removes what a
   /// crash left half made or half removed.
   std::optional<Failure> lock(sys::UniqueFd& held) const;
 

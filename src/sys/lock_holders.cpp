@@ -108,7 +108,7 @@ std::vector<OtherProcess> lock_holders(BorrowedFd object) {
     char kind[16];
     char place[64];
     int process = 0;
-    // "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; who waits has "->" behind the number.
+    // "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; a waiter has "->" behind the number.
     if (std::sscanf(line.c_str(), "%*d: %15s %*s %*s %d %63s", kind, &process, place) == 3 &&
         std::string_view{kind} == "FLOCK" && *wanted == place && process > 0) {
       holders.push_back(other_process(process));

@@ -11,6 +11,7 @@
 - The index of src/DECISIONS.md has each record, once.
 - src/docs/layers.svg is what tools/lib/picture.py draws.
 - What a comment calls docs/PAGE.md is there.
+- Some turns that readers stumbled over do not come back.
 """
 import os
 import re
@@ -244,6 +245,16 @@ def comment_problems(path, text):
             yield f"{path}:{text.count(chr(10), 0, match.start()) + 1}: there is no src/{match[1]}"
 
 
+STUMBLING = re.compile(r"\belsewise\b|\bto programs\b.*\bis done\b|^\s*/// As [a-z_]+\(\)\.$|"
+                       r"\b(?:to|for|by|than) who (?:may|is|has|had|can|takes|waits|writes|asks|calls)\b")
+
+
+def english_problems(path, text):
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := STUMBLING.search(line):
+            yield f"{path}:{number}: say it more plainly: {match[0].strip()}"
+
+
 def main():
     report = sources.Report()
     literals = all_literals()
@@ -253,6 +264,7 @@ def main():
         text = sources.read(page)
         report.check(link_problems(page, text))
         report.check(example_problems(page, text, known))
+        report.check(english_problems(page, text))
     report.check(readme_problems(sources.read("README.md")))
     report.check(option_table_problems(known))
     report.check(message_problems(literals))
@@ -260,7 +272,8 @@ def main():
     report.check(picture_problems())
     for path in sources.find(".h", ".cpp", ".py", ".sh"):
         if not path.endswith("docs_test.py"):
-            report.check(comment_problems(path, sources.read(path)))
+            text = sources.read(path)
+            report.check(list(comment_problems(path, text)) + list(english_problems(path, text)))
     report.finish()
 
 

@@ -200,7 +200,7 @@ TEST_CASE("writing takes suid, sgid and capabilities away, with passthrough", "[
   });
 }
 
-TEST_CASE("passthrough is refused to who may not have it", "[passthrough]") {
+TEST_CASE("passthrough is refused where it is not allowed", "[passthrough]") {
   on(plyfs_only(), [](const System& system) {
     if (is_root()) {
       return skip("needs an ordinary user");

@@ -243,8 +243,7 @@ TEST_CASE("setting an ACL sets the mode, and a short one leaves only the mode",
   });
 }
 
-TEST_CASE("an ACL that is set by who is not in the group takes sgid away",
-          "[permission][acl][root]") {
+TEST_CASE("an ACL set by a user outside of the group takes sgid away", "[permission][acl][root]") {
   on(every_union(), [](const System& system) {
     if (!is_root()) {
       return skip("needs root: other users");

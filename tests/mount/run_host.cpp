@@ -39,7 +39,7 @@ RunHost::RunHost() : root_(fresh_directory()) {
 }
 
 RunHost::~RunHost() {
-  // Files of subordinate ids are removed by who may.
+  // Files of subordinate ids need the namespace to be removed.
   (void)run(command({"unshare", "rm", "-rf", root_}));
   remove_tree(root_);
 }

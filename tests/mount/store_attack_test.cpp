@@ -23,7 +23,7 @@ std::vector<std::string> modes() {
                    : std::vector<std::string>{"volume_mode=fuse"};
 }
 
-TEST_CASE("a subpath that became a link is not followed by who takes the volume over",
+TEST_CASE("a subpath that became a link is not followed when the volume is taken over",
           "[store][volume][attack]") {
   if (!can_mount()) {
     return;
