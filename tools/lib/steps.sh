@@ -31,11 +31,18 @@ clear_room() {
 
 now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
 
+# announce NAME   On a terminal: what is being done, until the next report takes its place.
+announce() {
+  [[ ! -t 1 ]] || printf '\r\033[K%s... %s (%d min %02d s, %d passed so far)%s' "$dim" "$1" \
+    $((SECONDS / 60)) $((SECONDS % 60)) "$passed" "$plain"
+}
+
 # report STATUS NAME STARTED_MS COUNTS [ENDED_MS]
 report() {
   local colour=$green took_ms=$((${5:-$(now_ms)} - $3))
   [[ $1 == ok ]] || colour=$yellow
   [[ $1 != FAILED ]] || colour=$red
+  [[ ! -t 1 ]] || printf '\r\033[K'
   printf '%s%-7s%s %6d.%d s  %-46s %s%s%s\n' "$colour" "$1" "$plain" $((took_ms / 1000)) \
     $((took_ms % 1000 / 100)) "$2" "$dim" "$4" "$plain"
 }
@@ -84,6 +91,7 @@ step() {
   local name=$1 started log
   started=$(now_ms)
   log=$room/logs/$(log_name "$1")
+  announce "$1"
   shift
   if "$@" >"$log" 2>&1 </dev/null; then
     count 1 0 0
@@ -106,6 +114,7 @@ counted_step() {
   local name=$1 limit_s=$2 started log
   started=$(now_ms)
   log=$room/logs/$(log_name "$1")
+  announce "$1"
   shift 2
   if [[ $overlap == yes ]]; then
     ((${#under_way[@]} < 2)) || finish_first
