@@ -1,4 +1,4 @@
-// stdout and stderr of the programs: which is a terminal, and whether anybody still reads.
+// stdout and stderr of the programs: which is a terminal, and whether anybody reads on.
 #pragma once
 
 #include <string_view>

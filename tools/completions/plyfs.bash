@@ -11,7 +11,7 @@ _plyfs_value() {
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
       return
       ;;
-    --config | --save | --output | --input | -i)
+    --config | --save | --output | --input | -i | --env-file)
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
       ;;
@@ -19,6 +19,9 @@ _plyfs_value() {
     --progress) words='auto plain none' ;;
     --only) words='upper hidden whiteouts opaque volumes' ;;
     --volumes-from) words=$(plyfs ls -q 2>/dev/null) ;;
+    --image) words=$(plyfs image ls -q 2>/dev/null) ;;
+    --engine) words='auto fuse kernel' ;;
+    --net) words='host none' ;;
     *) return 1 ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
@@ -42,27 +45,55 @@ _plyfs_volume() {
   esac
 }
 
+_plyfs_image() {
+  if ((COMP_CWORD == 2)); then
+    echo import ls inspect history rm prune
+    return
+  fi
+  case ${COMP_WORDS[2]} in
+    import)
+      echo --ref --select --platform --no-blobs --max-size --max-entries --max-layers --max-depth --progress
+      echo -q --quiet --json
+      ;;
+    ls) echo -q --quiet --json ;;
+    history) echo --json ;;
+    rm) echo -f --force ;;
+    prune) echo -a --all ;;
+  esac
+  case ${COMP_WORDS[2]} in
+    inspect | history | rm) plyfs image ls -q 2>/dev/null ;;
+  esac
+}
+
 _plyfs() {
   local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=--help
   local layers='-o --options --lower --upper --work'
+  local inside='-e --env --env-file -w --workdir -u --user -i --interactive -t --tty'
   COMPREPLY=()
   _plyfs_value "$current" "${COMP_WORDS[COMP_CWORD - 1]}" && return
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W \
-      'mount umount ls inspect rm volume check diff commit flatten convert --help --version' -- "$current")
+      'mount umount ls inspect rm volume image run exec ps unshare check diff commit flatten convert --help --version' -- "$current")
     return
   fi
   case $command in
     volume) words+=" $(_plyfs_volume)" ;;
+    image) words+=" $(_plyfs_image)" ;;
+    run)
+      words+=" $layers $inside -v --volume --volumes-from --name --strict-volumes --config --image --keep --engine"
+      words+=" --hostname --net --read-only --tmpfs --bind-host-devices --verbose $(plyfs ls -q 2>/dev/null)"
+      ;;
+    exec) words+=" $inside $(plyfs ls -q 2>/dev/null)" ;;
+    ps) words+=' --json' ;;
     ls) words+=' -q --quiet --json' ;;
     inspect) words+=" $(plyfs ls -q 2>/dev/null)" ;;
     rm) words+=" -v --volumes $(plyfs ls -q 2>/dev/null)" ;;
     mount)
-      words+=" $layers -v --volume --volumes-from --name --strict-volumes --config --save"
+      words+=" $layers -v --volume --volumes-from --name --strict-volumes --config --save --image"
       words+=' -f --foreground -d --debug'
       ;;
     umount) words+=" -l --lazy $(_plyfs_mounts)" ;;
-    check) words+=" $layers --config --json" ;;
+    check) words+=" $layers --config --image --json" ;;
     diff) words+=" $layers --all --json $(_plyfs_mounts)" ;;
     commit) words+=" $layers --format --progress --json $(_plyfs_mounts)" ;;
     flatten) words+=" $layers --progress --json $(_plyfs_mounts)" ;;

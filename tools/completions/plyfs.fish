@@ -1,6 +1,7 @@
 # fish completion of plyfs and plyfs-dump
-set -l commands mount umount ls inspect rm volume check diff commit flatten convert
+set -l commands mount umount ls inspect rm volume image run exec ps unshare check diff commit flatten convert
 set -l verbs create ls inspect rm prune export import
+set -l image_verbs import ls inspect history rm prune
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'of the program'
 complete -c plyfs -l help -d 'options and examples'
@@ -8,30 +9,62 @@ complete -c plyfs -n "__fish_seen_subcommand_from volume; and not __fish_seen_su
 complete -c plyfs -n '__fish_seen_subcommand_from volume' -a '(plyfs volume ls -q 2>/dev/null)'
 complete -c plyfs -n '__fish_seen_subcommand_from inspect rm' -a '(plyfs ls -q 2>/dev/null)'
 
-set -l stacked '__fish_seen_subcommand_from mount check diff commit flatten'
+complete -c plyfs -n "__fish_seen_subcommand_from image; and not __fish_seen_subcommand_from $image_verbs" -a "$image_verbs"
+complete -c plyfs -n '__fish_seen_subcommand_from image' -a '(plyfs image ls -q 2>/dev/null)'
+complete -c plyfs -n '__fish_seen_subcommand_from exec' -a '(plyfs ls -q 2>/dev/null)'
+
+set -l stacked '__fish_seen_subcommand_from mount run check diff commit flatten'
 complete -c plyfs -n $stacked -s o -l options -r -d 'options of mount'
 complete -c plyfs -n $stacked -l lower -r -d 'a read-only layer'
 complete -c plyfs -n $stacked -l upper -r -d 'the writable layer'
 complete -c plyfs -n $stacked -l work -r -d 'its work directory'
 
-set -l mounting '__fish_seen_subcommand_from mount'
+set -l mounting '__fish_seen_subcommand_from mount run'
 complete -c plyfs -n $mounting -s v -l volume -x -d 'a volume'
 complete -c plyfs -n $mounting -l volumes-from -x -a '(plyfs ls -q 2>/dev/null)' -d 'the volumes of another mount'
 complete -c plyfs -n $mounting -l strict-volumes -d 'create no host directories'
 complete -c plyfs -n $mounting -l name -x -d 'keep a record under this name'
-complete -c plyfs -n '__fish_seen_subcommand_from mount check' -l config -r -d 'options from a file'
-complete -c plyfs -n $mounting -l save -r -d 'options to a file'
-complete -c plyfs -n $mounting -s f -l foreground -d 'stay in the foreground'
-complete -c plyfs -n $mounting -s d -l debug -d 'log requests'
+complete -c plyfs -n '__fish_seen_subcommand_from mount run check' -l config -r -d 'options from a file'
+complete -c plyfs -n '__fish_seen_subcommand_from mount run check' -l image -x -a '(plyfs image ls -q 2>/dev/null)' -d 'the layers of an image'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -l save -r -d 'options to a file'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -s f -l foreground -d 'stay in the foreground'
+complete -c plyfs -n '__fish_seen_subcommand_from mount' -s d -l debug -d 'log requests'
+
+set -l inside '__fish_seen_subcommand_from run exec'
+complete -c plyfs -n $inside -s e -l env -x -d 'a variable'
+complete -c plyfs -n $inside -l env-file -r -d 'variables from a file'
+complete -c plyfs -n $inside -s w -l workdir -x -d 'where it starts'
+complete -c plyfs -n $inside -s u -l user -x -d 'who runs it'
+complete -c plyfs -n $inside -s i -l interactive -d 'accepted'
+complete -c plyfs -n $inside -s t -l tty -d 'a terminal'
+set -l running '__fish_seen_subcommand_from run'
+complete -c plyfs -n $running -l keep -d 'keep what it changes'
+complete -c plyfs -n $running -l engine -x -a 'auto fuse kernel' -d 'who serves the union'
+complete -c plyfs -n $running -l hostname -x -d 'the name inside'
+complete -c plyfs -n $running -l net -x -a 'host none' -d 'which network'
+complete -c plyfs -n $running -l read-only -d 'nothing changes'
+complete -c plyfs -n $running -l tmpfs -x -d 'an empty directory in memory'
+complete -c plyfs -n $running -l bind-host-devices -d 'show /dev of the host'
+complete -c plyfs -n $running -l verbose -d 'which engine, and why'
+
+set -l images '__fish_seen_subcommand_from image'
+complete -c plyfs -n $images -l ref -x -d 'the name to give it'
+complete -c plyfs -n $images -l select -x -d 'which image of several'
+complete -c plyfs -n $images -l platform -x -d 'of which machine'
+complete -c plyfs -n $images -l no-blobs -d 'keep no compressed layers'
+complete -c plyfs -n $images -l max-size -x -d 'limit'
+complete -c plyfs -n $images -l max-entries -x -d 'limit'
+complete -c plyfs -n $images -l max-layers -x -d 'limit'
+complete -c plyfs -n $images -l max-depth -x -d 'limit'
 
 complete -c plyfs -n '__fish_seen_subcommand_from umount' -s l -l lazy -d 'detach now'
-complete -c plyfs -n '__fish_seen_subcommand_from ls' -s q -l quiet -d 'names only'
+complete -c plyfs -n '__fish_seen_subcommand_from ls import' -s q -l quiet -d 'names only'
 complete -c plyfs -n '__fish_seen_subcommand_from rm' -s v -l volumes -d 'anonymous volumes, too'
-complete -c plyfs -n '__fish_seen_subcommand_from ls check diff commit flatten convert' -l json -d 'print JSON'
+complete -c plyfs -n '__fish_seen_subcommand_from ls ps history import check diff commit flatten convert' -l json -d 'print JSON'
 
 complete -c plyfs -n '__fish_seen_subcommand_from create' -l label -x -d 'a note'
 complete -c plyfs -n '__fish_seen_subcommand_from volume' -l filter -x -d 'those that it fits'
-complete -c plyfs -n '__fish_seen_subcommand_from volume' -s f -l force -d 'do not ask; replace'
+complete -c plyfs -n '__fish_seen_subcommand_from volume image' -s f -l force -d 'do not ask; replace'
 complete -c plyfs -n '__fish_seen_subcommand_from prune' -s a -l all -d 'named ones, too'
 complete -c plyfs -n '__fish_seen_subcommand_from export' -s o -l output -r -d 'write to'
 complete -c plyfs -n '__fish_seen_subcommand_from import' -s i -l input -r -d 'read from'

@@ -16,7 +16,8 @@ import subprocess
 import sys
 
 PLYFS = ("mount", "umount", "check", "ls", "inspect", "rm", "diff", "commit", "flatten", "convert",
-         "volume create", "volume ls", "volume inspect", "volume rm", "volume prune", "volume export",
+         "run", "exec", "ps", "unshare", "image import", "image ls", "image inspect", "image history", "image rm",
+         "image prune", "volume create", "volume ls", "volume inspect", "volume rm", "volume prune", "volume export",
          "volume import")
 DUMP = ("which", "tree", "layers", "copyups", "verify", "compare", "stats", "snapshot")
 EVERYWHERE = {"-h", "--help", "--version"}
