@@ -28,7 +28,7 @@ enum class SystemKind {
 
 struct System {
   std::string name;
-  std::string title;  ///< for the reader: what it is and who mounted it
+  std::string title;  ///< for the reader: what it is, and who mounted it
   SystemKind kind = SystemKind::kPlain;
   bool as_root = false;       ///< mounted by root; otherwise by the user
   bool in_namespace = false;  ///< mounted by the user in a user namespace of theirs
