@@ -77,6 +77,7 @@ int fail(const Failure& failure) {
 int serve(plyfs::MountOptions options, const std::string& save, Daemon daemon) {
   std::optional<plyfs::store::Attachment> attachment{std::in_place};
   const auto fail_start = [&](const Failure& failure) {
+    attachment->fail();
     attachment.reset();  // before anybody is told: they may try again at once
     return daemon.fail(failure.what, failure.exit_code) ? failure.exit_code : fail(failure);
   };

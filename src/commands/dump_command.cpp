@@ -1,9 +1,11 @@
 #include "commands/dump_command.h"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/text.h"
@@ -79,6 +81,20 @@ int finish_walk(const dump::WalkResult& result) {
   return code;
 }
 
+/// A path as the shell sees it, where one in the merged tree is wanted; nothing is looked up for
+/// this. What it would be in the tree; nullopt: it is none of the mount's.
+std::optional<std::string> as_in_the_tree(const dump::OpenStack& stack, const std::string& path) {
+  std::error_code error;
+  const std::string& mountpoint = stack.options().mountpoint;
+  const auto root = std::filesystem::absolute(mountpoint, error).lexically_normal();
+  const auto given = std::filesystem::absolute(path, error).lexically_normal();
+  const std::string inside = given.lexically_relative(root).string();
+  if (error || mountpoint.empty() || inside.empty() || inside.starts_with("..")) {
+    return std::nullopt;
+  }
+  return '/' + inside;
+}
+
 int which(const DumpArguments& arguments, const dump::OpenStack& stack) {
   const dump::PrintStyle style = style_of(arguments);
   dump::Json json = dump::header(stack, "which");
@@ -89,6 +105,12 @@ int which(const DumpArguments& arguments, const dump::OpenStack& stack) {
     auto target = dump::find_path(stack, path);
     if (!target) {
       return dump_failed(path_failure(path, target.error()));
+    }
+    const bool nowhere = !target->answer.found && target->answer.versions.empty();
+    if (const auto meant = nowhere ? as_in_the_tree(stack, path) : std::nullopt) {
+      return dump_failed(config::usage_failure(
+          {"no path in the merged tree", path, Errno{ENOENT},
+           "paths begin at the root of the mount: " + config::shown(*meant)}));
     }
     // What is told is that nobody can look it up, in a mount either.
     code = target->answer.error ? config::kExitSystem : code;

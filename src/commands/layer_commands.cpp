@@ -1,6 +1,7 @@
 #include "commands/layer_commands.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@
 #include "image/tar_writer.h"
 #include "image/target_check.h"
 #include "sys/creds.h"
+#include "sys/interrupts.h"
 #include "tar/tar_output.h"
 
 namespace plyfs::commands {
@@ -59,8 +61,12 @@ const char* remedy_of(Errno error) {
       return "free some space";
     case ENODATA:
       return "name a stack with an upper and at least one lower layer";
+    case EINTR:
+      return "it was interrupted: nothing was written";
     case EOPNOTSUPP:
-      return "redirects and metadata-only files have no form there; use commit or flatten";
+      return "redirects and metadata-only files have no form there: commit the upper to a "
+             "directory "
+             "(--format aufs), which writes them whole";
     case ENAMETOOLONG:
       return "the path is longer than any program could name";
     default:
@@ -75,6 +81,11 @@ const char* remedy_of_target(Errno error) {
       return "create the directory that is to hold it, or correct the path";
     case EINVAL:
       return "name a new directory, or a .tar, .tar.gz or .tar.zst";
+    case EISDIR:
+      return "it is a directory: name a file, or a directory without .tar in its name";
+    case EPERM:
+    case EACCES:
+      return "choose a place that you may write";
     default:
       return remedy_of(error);
   }
@@ -89,17 +100,24 @@ image::LayerFormat format_of(const std::string& word) {
 }
 
 /// Nothing when the target may be written; else the exit code, after a complaint.
-std::optional<int> refuse_target(const std::string& target, const dump::OpenStack& stack,
-                                 image::Reads reads) {
-  const auto inside = image::lies_in_stack(target, stack, reads);
+std::optional<int> refuse_target(const std::string& target, const dump::OpenStack& stack) {
+  const auto inside = image::lies_in_stack(target, stack);
   if (!inside) {
     return fail("cannot write target", target, inside.error(), remedy_of_target(inside.error()));
   }
   if (*inside) {
     return fail("cannot write target", target, Errno{EINVAL},
-                "it lies in what is read, and would hold itself: choose a place outside");
+                "it lies in a layer, or in the mount: choose a place outside");
   }
   return std::nullopt;
+}
+
+/// Names of archives that a directory would only look like.
+bool is_foreign_archive(const std::string& target) {
+  constexpr std::string_view kEnds[] = {".zip",  ".tar.xz",  ".txz",   ".tar.bz2",
+                                        ".tbz2", ".tar.lz4", ".7z",    ".tar.lzo",
+                                        ".rar",  ".cpio",    ".tar.lz"};
+  return std::ranges::any_of(kEnds, [&](std::string_view end) { return target.ends_with(end); });
 }
 
 Result<std::unique_ptr<image::TreeWriter>> make_writer(const Arguments& arguments) {
@@ -191,6 +209,11 @@ int diff(const Arguments& arguments, const dump::OpenStack& stack) {
 }
 
 int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
+  if (is_foreign_archive(arguments.target)) {
+    return fail(config::usage_failure({"cannot write target", arguments.target, Errno{EINVAL},
+                                       "archives end in .tar, .tar.gz or .tar.zst; a directory of "
+                                       "that name is meant with a slash at its end"}));
+  }
   const bool commit = arguments.command == "commit";
   const char* const what = commit ? "cannot commit" : "cannot flatten";
   Failure failure;
@@ -210,10 +233,10 @@ int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
     }
     view = *std::move(opened);
   }
-  if (const auto refused = refuse_target(
-          arguments.target, stack, commit ? image::Reads::kUpper : image::Reads::kAllLayers)) {
+  if (const auto refused = refuse_target(arguments.target, stack)) {
     return *refused;
   }
+  const sys::NotedInterrupts interrupts;
   auto writer = make_writer(arguments);
   if (!writer) {
     return fail("cannot write target", arguments.target, writer.error(),
@@ -251,9 +274,10 @@ int convert(Arguments arguments) {
   if (!stack) {
     return fail(failure);
   }
-  if (const auto refused = refuse_target(arguments.target, *stack, image::Reads::kAllLayers)) {
+  if (const auto refused = refuse_target(arguments.target, *stack)) {
     return *refused;
   }
+  const sys::NotedInterrupts interrupts;
   const auto view = image::View::open(*stack);
   auto writer = image::make_directory_writer(arguments.target, format_of(arguments.format));
   if (!view || !writer) {

@@ -70,10 +70,15 @@ void ProgressLine::show_part(std::uint64_t done_bytes, std::uint64_t total_bytes
   const double seconds = std::chrono::duration<double>(shown_ - began_).count();
   const auto filled = static_cast<std::size_t>(part * static_cast<double>(kWidth));
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  (void)std::fprintf(stderr, "%s%s: [%s] %.0f %%, %s of %s, %.0f s left%s",
-                     redraw_ ? kBeginLine : "", what_.c_str(), bar.c_str(), part * 100,
-                     human_bytes(done_bytes).c_str(), human_bytes(total_bytes).c_str(),
-                     seconds / part - seconds, redraw_ ? kEndLine : "\n");
+  // A guess from less than this is none.
+  constexpr double kEnoughToGuess = 0.02;
+  char left[32] = "";
+  if (part >= kEnoughToGuess) {
+    (void)std::snprintf(left, sizeof left, ", %.0f s left", seconds / part - seconds);
+  }
+  (void)std::fprintf(stderr, "%s%s: [%s] %.0f %%, %s of %s%s%s", redraw_ ? kBeginLine : "",
+                     what_.c_str(), bar.c_str(), part * 100, human_bytes(done_bytes).c_str(),
+                     human_bytes(total_bytes).c_str(), left, redraw_ ? kEndLine : "\n");
 }
 
 }  // namespace plyfs::commands

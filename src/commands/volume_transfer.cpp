@@ -36,6 +36,8 @@ struct TransferWords {
   std::string file;
   std::string progress = "auto";
   bool replace = false;
+  std::uint64_t most_bytes = 0;  ///< 0: what is free
+  std::size_t most_depth = tar::ImportLimits{}.most_depth;
 };
 
 int fail_transfer(const Failure& failure) { return complain(kTransferProgram, failure); }
@@ -56,6 +58,9 @@ const char* transfer_remedy(Errno error) {
     case EIO:
     case EAGAIN:
       return "it changed while it was read: stop the writer, or try again";
+    case EFBIG:
+      return "it yields more than there is room for, or than --max-size says: do not trust it, or "
+             "say --max-size BYTES";
     case EISDIR:
       return "a directory and something else have one name";
     default:
@@ -182,6 +187,13 @@ int import_volume(const TransferWords& words) {
     return fail_transfer(
         system_failure({"cannot use volume", words.name, error, transfer_remedy(error)}));
   }
+  std::error_code unknown;
+  const auto space = std::filesystem::space(replacement.stage(), unknown);
+  tar::ImportLimits limits;
+  limits.most_depth = words.most_depth;
+  limits.most_bytes = words.most_bytes != 0 ? words.most_bytes
+                      : unknown             ? limits.most_bytes
+                                            : space.available;
   tar::ImportTrouble trouble;
   Status done;
   {
@@ -191,7 +203,7 @@ int import_volume(const TransferWords& words) {
         [](const std::string& path, const std::string& what, Errno error) {
           tell("left out", path, what + ": " + error.message());
         }};
-    done = tar::import_tree(input, root->borrow(), *before, events, trouble);
+    done = tar::import_tree(input, root->borrow(), *before, limits, events, trouble);
   }
   if (!done) {
     const std::string subject = trouble.path.empty() ? shown : trouble.path;
@@ -228,6 +240,11 @@ void set_up_transfer(CLI::App& app, TransferWords& words, bool exports) {
   }
   app.add_flag("-f,--force", words.replace,
                "replace what is in the volume, all of it, in one step");
+  app.add_option("--max-size", words.most_bytes,
+                 "refuse a tar that has more than this without compression (default: what is free)")
+      ->type_name("BYTES");
+  app.add_option("--max-depth", words.most_depth, "refuse paths of more components (default: 1000)")
+      ->type_name("N");
   app.footer(
       "All or nothing: on an error the volume is as before. Refused while a mount uses it.\n"
       "Examples:\n  plyfs volume create web && plyfs volume import web -i web.tar.zst\n"

@@ -61,6 +61,23 @@ std::string protected_colons(std::string_view path) {
   return out;
 }
 
+/// The parser goes down a level for each dot of a key, and falls off its stack at some 100,000.
+/// Keys end with their line, so the dots of a line are the limit, those in quotes among them. The
+/// number of the first line that has too many; 0: none.
+std::size_t line_of_deep_key(std::string_view text) {
+  constexpr std::size_t kMostDots = 5000;
+  std::size_t line = 1;
+  std::size_t dots = 0;
+  for (const char c : text) {
+    dots = c == '\n' ? 0 : dots + (c == '.' ? 1 : 0);
+    if (dots > kMostDots) {
+      return line;
+    }
+    line += c == '\n' ? 1 : 0;
+  }
+  return 0;
+}
+
 class File {
  public:
   /// `directory`: the current one, for a `path` that is relative.
@@ -71,6 +88,9 @@ class File {
   }
 
   MaybeFailure apply(std::string_view text) {
+    if (const std::size_t line = line_of_deep_key(text); line != 0) {
+      return bad(line, "it has more dots than any key or list of ours: correct the line");
+    }
     toml::table table;
     try {
       table = toml::parse(text, path_);

@@ -112,13 +112,19 @@ class Comparison {
     at_ = pending.path;
     const std::vector<std::string> names = TRY(names_to_compare(pair));
     std::set<std::string> gone;
+    std::set<std::string> hidden;
     for (const std::string& name : names) {
       at_ = joined(pending.path, name);
-      if (!TRY(above_.find(*pair.above, name))) {
+      const auto above = TRY(above_.find(*pair.above, name));
+      if (!above) {
         gone.insert(name);
+        hidden.insert(name);
+      } else if (replaced_ == Replaced::kWholeWithoutSockets && above->stat.type() == kTypeSocket &&
+                 above->layer == layer::kUpper && TRY(below_.find(*pair.below, name))) {
+        hidden.insert(name);
       }
     }
-    for (const std::string& name : gone) {
+    for (const std::string& name : hidden) {
       at_ = joined(pending.path, name);
       TRY(tell_parents(&pending));
       TRY(tell(Change::kDeleted, at_, nullptr));
@@ -154,7 +160,7 @@ class Comparison {
     }
     const bool changed = !TRY(same(above_, *above, below_, *below));
     Pending mine{&pending, &*above, path, changed ? Change::kChanged : Change::kSame, true};
-    if (replaced_ == Replaced::kWhole && is_cut_off(*children.above, *children.below) &&
+    if (replaced_ != Replaced::kByName && is_cut_off(*children.above, *children.below) &&
         !TRY(below_.names(*children.below)).empty()) {
       TRY(tell_parents(&mine));
       TRY(tell(Change::kOpaque, path, nullptr));
@@ -235,7 +241,9 @@ class Links {
 
 Status write_object(const View& view, TreeWriter& writer, Links& links, const std::string& path,
                     const Object& object) {
-  if (const std::string* const first = links.first_of(object, path)) {
+  const bool left_out = object.stat.type() == kTypeSocket && !writer.holds_sockets();
+  const std::string* const first = left_out ? nullptr : links.first_of(object, path);
+  if (first != nullptr) {
     return writer.add_link(path, *first, object);
   }
   return writer.add(view, path, object);
@@ -288,7 +296,8 @@ Status commit(const Changes& changes, TreeWriter& writer, const Progress& progre
     progress(writer.written());
     return {};
   };
-  TRY(changes.compare(Replaced::kWhole, visit, at));
+  TRY(changes.compare(writer.holds_sockets() ? Replaced::kWhole : Replaced::kWholeWithoutSockets,
+                      visit, at));
   at.clear();
   return writer.finish();
 }

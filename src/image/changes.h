@@ -23,6 +23,8 @@ enum class Change : std::uint8_t {
 enum class Replaced : std::uint8_t {
   kByName,  ///< as if its entries had been changed one by one: what docker diff says
   kWhole,   ///< kOpaque, then all that is in it: what a layer says
+  /// kWhole; what a socket took the place of is kDeleted, too: what a layer says that holds none.
+  kWholeWithoutSockets,
 };
 
 /// One difference, parents first, names in byte order; deletions before their siblings.

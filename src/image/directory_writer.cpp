@@ -5,6 +5,9 @@
 #include "layer/format.h"
 #include "layer/workdir.h"
 #include "sys/creds.h"
+#include "sys/dir_stream.h"
+#include "sys/durable_file.h"
+#include "sys/interrupts.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
 
@@ -37,12 +40,17 @@ class DirectoryWriter final : public TreeWriter {
   }
 
   Status start() {
+    TRY(check_free());
+    remove_left_overs(place_);
     const char* const name = place_.staged_name.c_str();
     TRY(writer_.make_directory(place_.directory.borrow(), name, 0700));
     made_ = true;
     Open root;
     root.fd = TRY(sys::open_listing({place_.directory.borrow(), name}));
+    (void)sys::lock_file(root.fd.borrow(), sys::LockKind::kExclusive, sys::LockWait::kNo);
     root.stat.mode = kTypeDirectory | 0755;
+    root.stat.uid = sys::current_privileges().euid;  // of a layer that does not tell its root
+    root.stat.gid = sys::current_privileges().egid;
     for (const char* const acl : {kDefaultAcl, kAccessAcl}) {  // of the target's parent
       const Status removed = writer_.remove_xattr({root.fd.borrow(), ""}, acl);
       if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP) {
@@ -54,6 +62,9 @@ class DirectoryWriter final : public TreeWriter {
   }
 
   Status add(const View& view, const std::string& path, const Object& object) override {
+    if (sys::is_interrupted()) {
+      return Errno{EINTR};
+    }
     ++written_.entries;
     if (path.empty()) {
       chain_.front().stat = object.stat;
@@ -133,6 +144,23 @@ class DirectoryWriter final : public TreeWriter {
 
  private:
   static constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE
+
+  /// Before anything is written; finish() is what makes sure.
+  Status check_free() const {
+    const sys::ObjectRef target{place_.directory.borrow(), place_.name.c_str()};
+    const auto there = sys::stat_object(target);
+    if (!there) {
+      return there.error() == ENOENT ? Status{} : Status{there.error()};
+    }
+    bool empty = there->is_directory();
+    if (const auto listing = empty ? sys::open_listing(target) : Result<sys::UniqueFd>{Errno{0}}) {
+      TRY(sys::read_directory(listing->borrow(), [&](const sys::RawEntry&) {
+        empty = false;
+        return sys::Visit::kStop;
+      }));
+    }
+    return empty ? Status{} : Status{Errno{EEXIST}};
+  }
 
   struct Open {
     std::string path;

@@ -54,6 +54,8 @@ class TarWriter final : public TreeWriter {
                                [this](std::size_t bytes) { written_.bytes += bytes; });
   }
 
+  [[nodiscard]] bool holds_sockets() const override { return false; }
+
   Status add_link(const std::string& path, const std::string& target,
                   const Object& object) override {
     const tar::Entry entry = TRY(tar::new_entry(path, object.stat));

@@ -15,10 +15,9 @@ using Identity = std::pair<dev_t, ino_t>;
 
 Identity identity_of(const FileStat& stat) { return {stat.dev, stat.ino}; }
 
-Result<std::vector<Identity>> roots_of(const dump::OpenStack& stack, Reads reads) {
+Result<std::vector<Identity>> roots_of(const dump::OpenStack& stack) {
   std::vector<Identity> roots;
-  const layer::LayerIndex end = reads == Reads::kUpper ? 1 : stack.layers().size();
-  for (layer::LayerIndex index = stack.first(); index < end; ++index) {
+  for (layer::LayerIndex index = stack.first(); index < stack.layers().size(); ++index) {
     const FileStat root = TRY(sys::stat_object({stack.layers()[index].root.borrow(), ""}));
     roots.push_back(identity_of(root));
   }
@@ -34,8 +33,8 @@ Result<std::vector<Identity>> roots_of(const dump::OpenStack& stack, Reads reads
 
 }  // namespace
 
-Result<bool> lies_in_stack(const std::string& target, const dump::OpenStack& stack, Reads reads) {
-  const std::vector<Identity> roots = TRY(roots_of(stack, reads));
+Result<bool> lies_in_stack(const std::string& target, const dump::OpenStack& stack) {
+  const std::vector<Identity> roots = TRY(roots_of(stack));
   TargetPlace place = TRY(place_of(target));
   sys::UniqueFd at = std::move(place.directory);
   for (;;) {

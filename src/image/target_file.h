@@ -21,8 +21,13 @@ struct TargetPlace {
 /// EINVAL for a path without a last name; errors of opening the directory that holds it.
 Result<TargetPlace> place_of(const std::string& target);
 
+/// Removes what one that was killed left beside `place`: what nobody holds a lock of.
+void remove_left_overs(const TargetPlace& place);
+
 class TargetFile {
  public:
+  /// EISDIR, and EINVAL for what is there and is no file. Where the filesystem can, the file has no
+  /// name before it is published, so nothing is left of it whatever ends the process.
   static Result<TargetFile> create(const std::string& target);
   TargetFile(TargetFile&&) noexcept = default;
   TargetFile& operator=(TargetFile&&) = delete;
@@ -35,13 +40,15 @@ class TargetFile {
   Status publish();
 
  private:
-  TargetFile(TargetPlace place, sys::UniqueFd file)
+  TargetFile(TargetPlace place, sys::UniqueFd file, bool has_name)
       : writer_(std::make_unique<layer::UpperWriter>(layer::UpperWriter::Rights::kPrivileged)),
         place_(std::move(place)),
-        file_(std::move(file)) {}
+        file_(std::move(file)),
+        has_name_(has_name) {}
   std::unique_ptr<layer::UpperWriter> writer_;
   TargetPlace place_;
   sys::UniqueFd file_;  ///< invalid once published
+  bool has_name_;       ///< the staged one
   std::uint64_t size_bytes_ = 0;
 };
 

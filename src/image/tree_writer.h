@@ -40,6 +40,7 @@ class TreeWriter {
   virtual Status add(const View& view, const std::string& path, const Object& object) = 0;
   virtual Status add_link(const std::string& path, const std::string& target,
                           const Object& object) = 0;
+  [[nodiscard]] virtual bool holds_sockets() const { return true; }
   virtual Status add_whiteout(const std::string& path) = 0;
   virtual Status add_opaque(const std::string& directory) = 0;
   virtual Status finish() = 0;

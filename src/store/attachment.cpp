@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/failure_text.h"
+#include "store/transfer.h"
 #include "store/volumes.h"
 #include "sys/durable_file.h"
 #include "sys/process_facts.h"
@@ -175,6 +176,9 @@ MaybeFailure Attachment::resolve_managed(const VolumeSpec& spec, MountOptions& o
   auto volume = read_volume(home_, wanted.name);
   if (!volume && volume.error() == ENOENT) {
     volume = create_volume(home_, wanted);
+    if (volume && wanted.anonymous) {
+      made_.push_back(wanted.name);
+    }
   }
   if (!volume) {
     return store_failure("cannot create volume", wanted.name, volume.error());
@@ -309,9 +313,35 @@ void Attachment::settle(const MountOptions& options) {
   filling_.clear();
 }
 
+/// Nobody could ask for them by name, and nothing was written to them.
+void Attachment::discard_made() {
+  filling_.clear();
+  uses_.clear();  // ours would be taken for another's
+  sys::UniqueFd lock;
+  std::vector<std::string> trash;
+  if (made_.empty() || home_.lock(lock)) {
+    return;
+  }
+  for (const std::string& name : made_) {
+    if (is_held(home_, name)) {
+      continue;  // by a mount that took it over
+    }
+    if (auto moved = home_.discard(home_.volume(name))) {
+      trash.push_back(*std::move(moved));
+    }
+  }
+  lock.reset();
+  for (const std::string& path : trash) {
+    (void)sys::remove_tree(path);
+  }
+}
+
 Attachment::~Attachment() {
   if (!alive_.valid()) {
     return;
+  }
+  if (!settled_) {
+    discard_made();
   }
   if (!settled_ && before_) {
     if (written_) {

@@ -33,7 +33,11 @@ class Attachment {
   /// The volumes are filled and opened: others may have them.
   void settle(const MountOptions& options);
 
+  /// The mount came to nothing after all.
+  void fail() { settled_ = false; }
+
  private:
+  void discard_made();
   std::optional<Failure> resolve_all(MountOptions& options);
   std::optional<Failure> take_record(const MountOptions& options);
   std::optional<Failure> take_over(const VolumesFrom& from, MountOptions& options);
@@ -46,6 +50,7 @@ class Attachment {
   std::optional<MountRecord> before_;  ///< the record that this one takes the place of
   bool written_ = false;
   bool settled_ = false;
+  std::vector<std::string> made_;       ///< anonymous volumes, by this mount
   sys::UniqueFd alive_;                 ///< the lock of the record
   std::vector<sys::UniqueFd> uses_;     ///< shared locks of the volumes
   std::vector<sys::UniqueFd> filling_;  ///< until settle()

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "sys/checked.h"
 #include "sys/dir_ops.h"
@@ -29,48 +31,94 @@ std::string parent_of(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
 }
 
-Status remove_at(BorrowedFd dir, const char* name);
+/// Removes a tree however deep it is: one descriptor is open, of the directory at hand, and the way
+/// back leads by "..", which must be where we came from.
+class TreeRemoval {
+ public:
+  explicit TreeRemoval(BorrowedFd parent) : parent_(parent) {}
 
-Status remove_content(BorrowedFd directory) {
-  std::string names;
-  const Status listed = read_directory(directory, [&](const RawEntry& entry) {
-    names.append(entry.name, entry.name_size).push_back('\0');
-    return Visit::kContinue;
-  });
-  if (!listed) {
-    return listed.error() == ENOENT ? Status{} : listed;  // somebody else removed it meanwhile
-  }
-  for (std::size_t at = 0; at < names.size(); at += std::string_view{&names[at]}.size() + 1) {
-    TRY(remove_at(directory, &names[at]));
-  }
-  return {};
-}
-
-Status remove_at(BorrowedFd dir, const char* name) {
-  const Status removed = unlink_file(dir, name);
-  if (removed || removed.error() == ENOENT) {
+  Status run(const char* name) {
+    TRY(remove_or_enter(parent_, name));
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
+      if (level.names.empty()) {
+        TRY(leave());
+        continue;
+      }
+      const std::string next = std::move(level.names.back());
+      level.names.pop_back();
+      TRY(remove_or_enter(here_.borrow(), next.c_str()));
+    }
     return {};
   }
-  if (removed.error() != EISDIR && removed.error() != EPERM) {
-    return removed.error();
+
+ private:
+  struct Level {
+    std::string name;
+    dev_t dev = 0;
+    ino_t ino = 0;
+    std::vector<std::string> names;  ///< not looked at yet
+  };
+
+  Status remove_or_enter(BorrowedFd dir, const char* name) {
+    const Status removed = unlink_file(dir, name);
+    if (removed || removed.error() == ENOENT) {
+      return {};
+    }
+    const bool may_be_directory = removed.error() == EISDIR || removed.error() == EPERM;
+    return may_be_directory ? enter(dir, name) : removed;
   }
-  auto directory = open_listing({dir, name});
-  if (!directory && directory.error() == EACCES) {
-    TRY(change_mode({dir, name}, kOwnerAll));
-    directory = open_listing({dir, name});
+
+  Status enter(BorrowedFd dir, const char* name) {
+    auto opened = open_listing({dir, name});
+    if (!opened && opened.error() == EACCES) {
+      TRY(change_mode({dir, name}, kOwnerAll));
+      opened = open_listing({dir, name});
+    }
+    if (!opened) {
+      return opened.error() == ENOENT ? Status{} : Status{opened.error()};
+    }
+    const FileStat stat = TRY(stat_object({opened->borrow(), ""}));
+    if ((stat.mode & kOwnerAll) != kOwnerAll) {
+      // Where it is not ours to change, what is in it tells the error.
+      (void)change_mode({opened->borrow(), ""}, kOwnerAll);
+    }
+    Level level{name, stat.dev, stat.ino, {}};
+    const Status listed = read_directory(opened->borrow(), [&](const RawEntry& entry) {
+      level.names.emplace_back(entry.name, entry.name_size);
+      return Visit::kContinue;
+    });
+    if (!listed && listed.error() != ENOENT) {  // somebody else removed it meanwhile
+      return listed;
+    }
+    here_ = *std::move(opened);
+    levels_.push_back(std::move(level));
+    return {};
   }
-  if (!directory) {
-    return directory.error() == ENOENT ? Status{} : Status{directory.error()};
+
+  Status leave() {
+    const std::string name = std::move(levels_.back().name);
+    levels_.pop_back();
+    if (levels_.empty()) {
+      return removed(remove_directory(parent_, name.c_str()));
+    }
+    UniqueFd above = TRY(open_directory_at(here_.borrow(), ".."));
+    const FileStat stat = TRY(stat_object({above.borrow(), ""}));
+    if (stat.dev != levels_.back().dev || stat.ino != levels_.back().ino) {
+      return Errno{EBUSY};  // moved meanwhile
+    }
+    here_ = std::move(above);
+    return removed(remove_directory(here_.borrow(), name.c_str()));
   }
-  Status emptied = remove_content(directory->borrow());
-  if (!emptied && emptied.error() == EACCES) {
-    TRY(change_mode({directory->borrow(), ""}, kOwnerAll));
-    emptied = remove_content(directory->borrow());
+
+  static Status removed(const Status& gone) {
+    return gone || gone.error() == ENOENT ? Status{} : gone;
   }
-  TRY(std::move(emptied));
-  const Status gone = remove_directory(dir, name);
-  return gone || gone.error() == ENOENT ? Status{} : gone;
-}
+
+  const BorrowedFd parent_;
+  UniqueFd here_;
+  std::vector<Level> levels_;
+};
 
 }  // namespace
 
@@ -170,7 +218,7 @@ Status remove_tree(const std::string& path) {
   if (!parent.valid()) {
     return errno == ENOENT ? Status{} : Status{Errno{errno}};
   }
-  return remove_at(parent.borrow(), path.c_str() + path.rfind('/') + 1);
+  return TreeRemoval{parent.borrow()}.run(path.c_str() + path.rfind('/') + 1);
 }
 
 Result<std::string> random_hex(std::size_t bytes) {

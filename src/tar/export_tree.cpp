@@ -73,22 +73,57 @@ class Exporter {
   Exporter(TarOutput& output, const ExportEvents& events, std::string& at)
       : output_(output), events_(events), at_(at) {}
 
-  Status add_directory(sys::BorrowedFd directory, const std::string& path) {
-    at_ = path;
-    const FileStat stat = TRY(sys::stat_object({directory, ""}));
-    const Entry entry = TRY(describe(path, stat, {directory, ""}));
-    TRY(output_.write_header(entry.get()));
-    count();
-    for (const std::string& name : TRY(sorted_names(directory))) {
-      const Status added = add({directory, name.c_str()}, path.empty() ? name : path + '/' + name);
-      if (!added) {
-        return added;
+  /// One descriptor is open, of the directory at hand, however deep it lies; the way back leads by
+  /// "..", which must be where we came from.
+  Status run(sys::BorrowedFd root) {
+    here_ = TRY(sys::duplicate(root));
+    TRY(enter({}));
+    while (!levels_.empty()) {
+      if (levels_.back().next == levels_.back().names.size()) {
+        TRY(leave());
+        continue;
       }
+      const std::string name = levels_.back().names[levels_.back().next++];
+      const std::string path = path_.empty() ? name : path_ + '/' + name;
+      TRY(add({here_.borrow(), name.c_str()}, path));
     }
     return {};
   }
 
  private:
+  struct Level {
+    std::size_t path_size = 0;  ///< of the directory above
+    std::vector<std::string> names;
+    std::size_t next = 0;
+    dev_t dev = 0;
+    ino_t ino = 0;
+  };
+
+  /// `here_` is the directory.
+  Status enter(const std::string& path) {
+    at_ = path;
+    const FileStat stat = TRY(sys::stat_object({here_.borrow(), ""}));
+    const Entry entry = TRY(describe(path, stat, {here_.borrow(), ""}));
+    TRY(output_.write_header(entry.get()));
+    count();
+    std::vector<std::string> names = TRY(sorted_names(here_.borrow()));
+    levels_.push_back({path_.size(), std::move(names), 0, stat.dev, stat.ino});
+    path_ = path;
+    return {};
+  }
+
+  Status leave() {
+    path_.resize(levels_.back().path_size);
+    levels_.pop_back();
+    if (levels_.empty()) {
+      return {};
+    }
+    here_ = TRY(sys::open_listing({here_.borrow(), ".."}));
+    const FileStat stat = TRY(sys::stat_object({here_.borrow(), ""}));
+    const bool same = stat.dev == levels_.back().dev && stat.ino == levels_.back().ino;
+    return same ? Status{} : Status{Errno{EAGAIN}};  // moved meanwhile
+  }
+
   Status add(sys::ObjectRef object, const std::string& path) {
     at_ = path;
     const auto listed = sys::stat_object(object);
@@ -96,11 +131,12 @@ class Exporter {
       return listed.error() == ENOENT ? Status{} : Status{listed.error()};
     }
     if (listed->is_directory()) {
-      const auto directory = sys::open_listing(object);
+      auto directory = sys::open_listing(object);
       if (!directory) {
         return directory.error() == ENOENT ? Status{} : Status{directory.error()};
       }
-      return add_directory(directory->borrow(), path);
+      here_ = *std::move(directory);
+      return enter(path);
     }
     if (listed->type() == kTypeSocket) {
       events_.left_out(path);
@@ -187,6 +223,9 @@ class Exporter {
   TarOutput& output_;
   const ExportEvents& events_;
   std::string& at_;
+  sys::UniqueFd here_;
+  std::string path_;  ///< of `here_`
+  std::vector<Level> levels_;
   std::uint64_t entries_ = 0;
   std::uint64_t bytes_ = 0;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
@@ -194,8 +233,14 @@ class Exporter {
 
 }  // namespace
 
-std::uint64_t content_bytes(sys::BorrowedFd root) {
+namespace {
+
+std::uint64_t content_bytes(sys::BorrowedFd root, int depth) {
+  constexpr int kMostDepth = 200;  // deeper ones hold descriptors, and seldom much else
   std::uint64_t bytes = 0;
+  if (depth == kMostDepth) {
+    return bytes;
+  }
   // Not by `root`, which is to be read from its start afterwards.
   const auto listed = sys::open_listing({root, "."});
   const auto names =
@@ -212,16 +257,20 @@ std::uint64_t content_bytes(sys::BorrowedFd root) {
       bytes += static_cast<std::uint64_t>(std::min(stat->size_bytes, stat->blocks_512 * 512));
     } else if (stat->is_directory()) {
       if (const auto below = sys::open_handle({root, name.c_str()})) {
-        bytes += content_bytes(below->borrow());
+        bytes += content_bytes(below->borrow(), depth + 1);
       }
     }
   }
   return bytes;
 }
 
+}  // namespace
+
+std::uint64_t content_bytes(sys::BorrowedFd root) { return content_bytes(root, 0); }
+
 Status export_tree(sys::BorrowedFd root, TarOutput& output, const ExportEvents& events,
                    std::string& at) {
-  return Exporter{output, events, at}.add_directory(root, {});
+  return Exporter{output, events, at}.run(root);
 }
 
 }  // namespace plyfs::tar

@@ -9,13 +9,13 @@ namespace {
 
 class Importer {
  public:
-  Importer(TarInput& input, sys::BorrowedFd root, const ImportEvents& events,
-           ImportTrouble& trouble)
+  Importer(TarInput& input, sys::BorrowedFd root, const ImportLimits& limits,
+           const ImportEvents& events, ImportTrouble& trouble)
       : input_(input),
         events_(events),
         trouble_(trouble),
         maker_(
-            root, MakerRules{},
+            root, MakerRules{.most_depth = limits.most_depth},
             [this](const std::string& what, Errno error) {
               events_.left_out(trouble_.path, what, error);
             },
@@ -103,8 +103,9 @@ class Importer {
 }  // namespace
 
 Status import_tree(TarInput& input, sys::BorrowedFd root, const FileStat& root_default,
-                   const ImportEvents& events, ImportTrouble& trouble) {
-  return Importer{input, root, events, trouble}.run(root_default);
+                   const ImportLimits& limits, const ImportEvents& events, ImportTrouble& trouble) {
+  input.set_limit(limits.most_bytes);
+  return Importer{input, root, limits, events, trouble}.run(root_default);
 }
 
 }  // namespace plyfs::tar

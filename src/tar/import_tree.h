@@ -16,6 +16,13 @@ struct ImportEvents {
   std::function<void(const std::string& path, const std::string& what, Errno error)> left_out;
 };
 
+struct ImportLimits {
+  std::uint64_t most_bytes = UINT64_MAX;  ///< of the tar without compression; more is EFBIG
+  /// Components of a path. Few filesystems and no program's PATH_MAX have use for more, and each
+  /// level costs a descriptor while it is filled.
+  std::size_t most_depth = 1000;
+};
+
 /// Where and why an import failed.
 struct ImportTrouble {
   std::string path;    ///< as the archive has it; empty: the archive itself
@@ -29,6 +36,6 @@ struct ImportTrouble {
 /// sgid bits go. The root gets the attributes of the archive's "./"; without that, owner and mode
 /// of `root_default`. Stops at the first error; what is in `root` then is worth nothing.
 Status import_tree(TarInput& input, sys::BorrowedFd root, const FileStat& root_default,
-                   const ImportEvents& events, ImportTrouble& trouble);
+                   const ImportLimits& limits, const ImportEvents& events, ImportTrouble& trouble);
 
 }  // namespace plyfs::tar

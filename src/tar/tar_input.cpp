@@ -90,6 +90,9 @@ Result<archive_entry*> TarInput::next() {
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
     return fail();
   }
+  if (static_cast<std::uint64_t>(position()) > most_bytes_) {
+    return Errno{EFBIG};
+  }
   return entry;
 }
 
@@ -106,6 +109,9 @@ Result<TarInput::Piece> TarInput::read() {
       return fail();
     }
   } while (size == 0);
+  if (static_cast<std::uint64_t>(position()) > most_bytes_) {
+    return Errno{EFBIG};
+  }
   return Piece{static_cast<const char*>(bytes), size, offset};
 }
 

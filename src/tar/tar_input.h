@@ -22,6 +22,9 @@ class TarInput {
   using Source = std::function<Result<std::string_view>()>;
   Status open(Source source);
 
+  /// More than this much of uncompressed tar is EFBIG: what a small file yields has no other end.
+  void set_limit(std::uint64_t bytes) { most_bytes_ = bytes; }
+
   /// The next header, or null at the end. The end is believed only if the archive says so by its
   /// end-of-archive mark: a tar that was cut between two objects is EPROTO.
   Result<archive_entry*> next();
@@ -50,6 +53,7 @@ class TarInput {
 
   Source source_;
   Reader reader_;
+  std::uint64_t most_bytes_ = UINT64_MAX;
   std::string problem_;
 };
 

@@ -106,6 +106,18 @@ Result<Names> TreeMaker::names_of(const char* path) {
   return names;
 }
 
+/// Each directory is remembered by its whole path until the end: many deep ones would take memory
+/// by the square of their depth.
+Status TreeMaker::keep(const Names& names, Attributes attributes) {
+  constexpr std::size_t kMostNames = 10'000'000;
+  kept_names_ += names.size();
+  if (kept_names_ > kMostNames) {
+    return refuse("it has too many deep directories: do not trust this archive");
+  }
+  directories_.insert_or_assign(names, std::move(attributes));
+  return {};
+}
+
 /// The directory that the first `count` of `names` lead to, without following a link.
 Result<sys::BorrowedFd> TreeMaker::enter(const Names& names, std::size_t count, Missing missing) {
   std::size_t same = 0;
@@ -119,7 +131,7 @@ Result<sys::BorrowedFd> TreeMaker::enter(const Names& names, std::size_t count, 
     if (!found && found.error() == ENOENT && missing == Missing::kMake) {
       TRY(sys::make_directory(parent, names[i].c_str(), kUntilDone));
       const Names made{names.begin(), names.begin() + static_cast<long>(i) + 1};
-      directories_.insert_or_assign(made, implied_);
+      TRY(keep(made, implied_));
       implied_names_.insert_or_assign(made, true);
       found = sys::open_directory_at(parent, names[i].c_str());
     }
@@ -178,7 +190,7 @@ Status TreeMaker::directory(const Names& names, Attributes attributes) {
     }
     TRY(Status{made});
   }
-  directories_.insert_or_assign(names, std::move(attributes));
+  TRY(keep(names, std::move(attributes)));
   implied_names_.erase(names);
   return {};
 }

@@ -92,6 +92,7 @@ class TreeMaker {
     const char* name;
   };
 
+  Status keep(const Names& names, Attributes attributes);
   Result<sys::BorrowedFd> enter(const Names& names, std::size_t count, Missing missing);
   Result<Place> place_of(const Names& names);
   Status clear(const Names& names, Place place);
@@ -111,6 +112,7 @@ class TreeMaker {
   std::vector<Open> open_;    ///< the directories on the way to the last object
   std::map<Names, Attributes> directories_;
   std::map<Names, bool> implied_names_;
+  std::size_t kept_names_ = 0;  ///< components of all keys of `directories_`
 };
 
 }  // namespace plyfs::tar

@@ -98,7 +98,7 @@ Status import_bytes(const std::string& tar, const Room& room, const char* name) 
   events.progress = [](std::uint64_t) {};
   events.left_out = [](const std::string&, const std::string&, Errno) {};
   tar::ImportTrouble trouble;
-  const Status done = tar::import_tree(input, root.borrow(), defaults, events, trouble);
+  const Status done = tar::import_tree(input, root.borrow(), defaults, {}, events, trouble);
   FUZZ_CHECK(trouble.remedy.find('\n') == std::string::npos);
   return done;
 }

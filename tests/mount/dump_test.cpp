@@ -312,6 +312,21 @@ TEST_CASE("dump: hostile layers give a report", "[dump]") {
   CHECK(ran.out.find("/pipe\t1\tseen\tfifo") != std::string::npos);
 }
 
+TEST_CASE("dump: a path outside of the tree gets a hint", "[dump]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("etc/motd", "1")}).upper();
+    stack.mount(system);
+    const Ran ran = run({plyfs_program() + "-dump", stack(), "which", stack("etc/motd")});
+    CHECK(ran.exit_code == 1);
+    CHECK(ran.out.empty());
+    CHECK(ran.err == "plyfs-dump: no path in the merged tree: " + stack("etc/motd") +
+                         ": No such file or directory; paths begin at the root of the mount: "
+                         "/etc/motd\n");
+    CHECK(run({plyfs_program() + "-dump", stack(), "which", "/etc/motd"}).exit_code == 0);
+    CHECK(run({plyfs_program() + "-dump", stack(), "which", "/etc/none"}).exit_code == 0);
+  });
+}
+
 TEST_CASE("dump: wrong usage is told and exits 1, a layer that is not there 2", "[dump]") {
   const std::string program = plyfs_program() + "-dump";
   CHECK(run({program}).exit_code == 1);

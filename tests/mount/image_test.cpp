@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -266,8 +268,7 @@ TEST_CASE("a tree is not written into itself", "[image]") {
     stack.mount(system);
     const Picture upper = stack.upper_picture();
     const std::string why =
-        ": Invalid argument; it lies in what is read, and would hold itself: choose a place "
-        "outside\n";
+        ": Invalid argument; it lies in a layer, or in the mount: choose a place outside\n";
     const auto refused = [&](const Arguments& words, const std::string& target) {
       Arguments all = words;
       all.push_back(target);
@@ -282,6 +283,8 @@ TEST_CASE("a tree is not written into itself", "[image]") {
     refused({"flatten", stack()}, stack.lower_path(0, "d/out.tar"));
     refused({"commit", stack()}, stack("out.tar"));
     refused({"commit", stack()}, stack.upper_path("out"));
+    refused({"commit", stack()}, stack.lower_path(0, "d/out.tar"));
+    refused({"commit", stack()}, stack.lower_path(0, "out"));
     refused({"convert", stack.lower_path(0), "--to", "aufs"}, stack.lower_path(0, "d/out"));
     CHECK(stack.upper_picture() == upper);
     CHECK(picture(stack.lower_path(0)) == Picture{"d/", "d/f=1"});
@@ -292,24 +295,108 @@ TEST_CASE("a tree is not written into itself", "[image]") {
   });
 }
 
-TEST_CASE("commit writes beside what it reads, convert beside a path with a slash at its end",
-          "[image]") {
+TEST_CASE("convert writes beside a path with a slash at its end", "[image]") {
   const std::string room = fresh_directory();
-  for (const char* const name : {"/layer", "/upper"}) {
-    REQUIRE(::mkdir((room + name).c_str(), 0755) == 0);
-  }
+  REQUIRE(::mkdir((room + "/layer").c_str(), 0755) == 0);
   make_tree(room + "/layer", {file("d/f", "1"), whiteout("gone")}, overlay_prefix());
-  // What lies in a lower layer is not in what the upper changes.
-  const Ran committed = plyfs({"commit", "--upper", room + "/upper", "--lower", room + "/layer",
-                               room + "/layer/d/out.tar"});
-  CHECK(committed.err == "");
-  CHECK(committed.exit_code == 0);
-  CHECK(call::unlink(room + "/layer/d/out.tar") == "ok");
   const Ran ran = plyfs({"convert", room + "/layer/", "--to", "aufs"});
   CHECK(ran.err == "");
   CHECK(ran.exit_code == 0);
   CHECK(picture(room + "/layer") == Picture{".wh.gone=", "d/", "d/f=1"});
-  CHECK(picture(room).size() == 5);
+  CHECK(picture(room).size() == 4);
+  remove_tree(room);
+}
+
+TEST_CASE("commit says what is wrong with its target, and writes an empty layer", "[image]") {
+  const std::string room = fresh_directory();
+  for (const char* const name : {"/lower", "/upper", "/full.tar", "/full"}) {
+    REQUIRE(::mkdir((room + name).c_str(), 0755) == 0);
+  }
+  make_tree(room + "/full", {file("f", "1")}, overlay_prefix());
+  make_tree(room + "/lower", {file("f", "1")}, overlay_prefix());
+  REQUIRE(::mkfifo((room + "/fifo.tar").c_str(), 0600) == 0);
+  const auto commit = [&](const std::string& target) {
+    return plyfs({"commit", "--upper", room + "/upper", "--lower", room + "/lower", room + target});
+  };
+  CHECK(commit("/out").exit_code == 0);
+  CHECK(picture(room + "/out").empty());
+  CHECK(commit("/out.tar").exit_code == 0);
+  const Ran zip = commit("/out.zip");
+  CHECK(zip.exit_code == 1);
+  CHECK(zip.err == "plyfs: cannot write target: " + room +
+                       "/out.zip: Invalid argument; archives end in .tar, .tar.gz or .tar.zst; a "
+                       "directory of that name is meant with a slash at its end\n");
+  CHECK(call::stat(room + "/out.zip") == "ENOENT");
+  CHECK(commit("/out.zip/").exit_code == 0);
+  const auto refused = [&](const std::string& target, const std::string& why) {
+    const Ran ran = commit(target);
+    CHECK(ran.exit_code == 2);
+    CHECK(ran.err == "plyfs: cannot write target: " + room + target + ": " + why + "\n");
+  };
+  refused("/full", "File exists; choose another target, or remove what is there");
+  refused(
+      "/full.tar",
+      "Is a directory; it is a directory: name a file, or a directory without .tar in its name");
+  refused("/fifo.tar", "Invalid argument; name a new directory, or a .tar, .tar.gz or .tar.zst");
+  remove_tree(room);
+}
+
+TEST_CASE("a tar hides what a socket took the place of", "[image]") {
+  on(plyfs_only(), [](const System& system) {
+    Stack stack = Stack{}.lower({file("d/f", "1"), file("d/g", "2"), file("dir/x", "3")}).upper();
+    stack.mount(system);
+    CHECK(joined({call::unlink(stack("d/f")), call::mknod(stack("d/f"), S_IFSOCK | 0600),
+                  call::unlink(stack("dir/x")), call::rmdir(stack("dir")),
+                  call::mknod(stack("dir"), S_IFSOCK | 0600),
+                  call::mknod(stack("d/new"), S_IFSOCK | 0600),
+                  call::link(stack("d/new"), stack("d/new2"))}) == "ok ok ok ok ok ok ok");
+    const std::string tar = stack.directory() + "/out.tar";
+    const Ran ran = plyfs({"commit", stack(), tar});
+    CHECK(ran.exit_code == 0);
+    CHECK(std::count(ran.err.begin(), ran.err.end(), '\n') == 4);
+    Ran listed = run({"tar", "-tf", tar});
+    CHECK(listed.out == "./\n.wh.dir\nd/\nd/.wh.f\n");
+    CHECK(plyfs({"diff", stack()}).out == "C /d\nC /d/f\nA /d/new\nA /d/new2\nC /dir\n");
+  });
+}
+
+TEST_CASE("a commit that is interrupted leaves nothing behind", "[image][crash]") {
+  const std::string room = fresh_directory();
+  for (const char* const name : {"/lower", "/upper", "/out-dir"}) {
+    REQUIRE(::mkdir((room + name).c_str(), 0755) == 0);
+  }
+  Items many;
+  for (int i = 0; i < 3000; ++i) {
+    many.push_back(file("d/" + std::to_string(i), std::string(2000, 'x')));
+  }
+  make_tree(room + "/upper", many, overlay_prefix());
+  // Left by one that was killed before; the number is no process's.
+  REQUIRE(::mkdir((room + "/.out.plyfs-999999999").c_str(), 0755) == 0);
+  CHECK(call::create(room + "/.out.plyfs-999999999/f", "1") == "ok");
+  for (const char* const target : {"/out", "/out.tar.zst"}) {
+    for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
+      if (signal == SIGKILL && std::string_view{target} == "/out") {
+        continue;  // the next one clears it, see above
+      }
+      CAPTURE(target, signal);
+      const pid_t pid = start({plyfs_program(), "commit", "--upper", room + "/upper", "--lower",
+                               room + "/lower", room + target});
+      // Once it writes: it has something open below the room.
+      const std::string descriptors = "/proc/" + std::to_string(pid) + "/fd";
+      while (call::stat(room + target) == "ENOENT" && kill(pid, 0) == 0 &&
+             run({"sh", "-c",
+                  "ls -l " + descriptors + " | grep -c '" + room + "/.*plyfs-\\|" + room + "/#'"})
+                 .out.starts_with("0")) {
+      }
+      (void)::kill(pid, signal);
+      const int code = wait_for(pid, 60);
+      CHECK((code == 128 + signal || code == 0));
+      const std::vector<std::string> names = names_in(room);
+      const bool whole = code == 0;
+      CHECK(names.size() == (whole ? 4U : 3U));
+      remove_tree(room + target);
+    }
+  }
   remove_tree(room);
 }
 

@@ -234,5 +234,119 @@ TEST_CASE("what the store's lists print cannot steer a terminal", "[store][attac
   }
 }
 
+/// A tar of one object at a path of `depth` components, without the directories above it.
+void write_deep_tar(const std::string& path, int depth) {
+  const Ran ran = run({"python3", "-c", R"(
+import sys, tarfile
+with tarfile.open(sys.argv[1], 'w:gz', format=tarfile.PAX_FORMAT) as t:
+    t.addfile(tarfile.TarInfo('d/' * (int(sys.argv[2]) - 1) + 'f'))
+)",
+                       path, std::to_string(depth)});
+  REQUIRE(ran.exit_code == 0);
+}
+
+TEST_CASE("an archive yields no more than is allowed, in size and depth",
+          "[store][transfer][attack]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+  const auto refused = [&](const Arguments& more, const std::string& why) {
+    Arguments all{"volume", "import", "web"};
+    all.insert(all.end(), more.begin(), more.end());
+    const Ran ran = host.plyfs(all);
+    CHECK(ran.exit_code == 2);
+    CHECK(ran.err.find(why) != std::string::npos);
+    CHECK(names_in(host.data("web")).empty());
+    CHECK(sorted_names(host("home/volumes/web")) ==
+          std::vector<std::string>{"_data", "fill.lock", "use.lock", "volume.json"});
+  };
+  write_deep_tar(host("deep.tar.gz"), 6000);
+  refused({"-i", host("deep.tar.gz")}, "it lies deeper than is allowed");
+  // Both the way there and the way back.
+  write_deep_tar(host("d500.tar.gz"), 500);
+  refused({"-i", host("d500.tar.gz"), "--max-depth", "499"}, "it lies deeper than is allowed");
+  REQUIRE(run({"sh", "-c", "head -c 64M /dev/zero > \"$1\" && tar -czf \"$2\" -C \"${1%/*}\" zeros",
+               "sh", host("zeros"), host("bomb.tar.gz")})
+              .exit_code == 0);
+  refused({"-i", host("bomb.tar.gz"), "--max-size", "1000000"}, "File too large");
+  CHECK_DONE(host.plyfs({"volume", "import", "web", "-i", host("d500.tar.gz")}), "");
+}
+
+TEST_CASE("a volume of any depth is exported and removed", "[store][transfer][attack]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+  REQUIRE(run({"python3", "-c", R"(
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(3000):
+    os.mkdir('d'); os.chdir('d')
+open('f', 'w').write('deep')
+)",
+               host.data("web")})
+              .exit_code == 0);
+  CHECK_DONE(host.plyfs({"volume", "export", "web", "-o", host("web.tar.gz")}), "");
+  CHECK(run({"sh", "-c", "tar -tzf \"$1\" | wc -l", "sh", host("web.tar.gz")}).out == "3002\n");
+  CHECK_DONE(host.plyfs({"volume", "rm", "web"}), "web\n");
+  CHECK(run({"ls", "-A", host("home/volumes")}).out.empty());
+}
+
+TEST_CASE("directories without owner-write are removed with their volume", "[store][attack]") {
+  Host host({});
+  CHECK_DONE(host.plyfs({"volume", "create", "web"}), "web\n");
+  CHECK_DONE(host.plyfs({"volume", "create"}).exit_code == 0 ? done("") : done("?"), "");
+  make(host.data("web"), {file("a/b/c/f", "1"), file("a/f", "2"), file("closed/f", "3")});
+  for (const char* name : {"/a/b/c", "/a/b", "/a", ""}) {
+    REQUIRE(::chmod((host.data("web") + name).c_str(), 0555) == 0);
+  }
+  REQUIRE(::chmod((host.data("web") + "/closed").c_str(), 0) == 0);
+  REQUIRE(::chmod((host.data("web") + "/closed").c_str(), 0444) == 0);
+  CHECK(host.plyfs({"volume", "export", "web", "-o", host("web.tar")}).exit_code ==
+        (is_root() ? 0 : 2));
+  REQUIRE(::chmod((host.data("web") + "/closed").c_str(), 0555) == 0);
+  CHECK_DONE(host.plyfs({"volume", "export", "web", "-o", host("web.tar")}), "");
+  for (int i = 0; i < 2; ++i) {
+    CHECK_DONE(host.plyfs({"volume", "import", "--force", "web", "-i", host("web.tar")}), "");
+    CHECK(sorted_names(host("home/volumes/web")) ==
+          std::vector<std::string>{"_data", "fill.lock", "use.lock", "volume.json"});
+  }
+  REQUIRE(::chmod((host.data("web") + "/closed").c_str(), 0444) == 0);
+  CHECK_DONE(host.plyfs({"volume", "rm", "web"}), "web\n");
+  CHECK(host.plyfs({"volume", "prune", "-f"}).exit_code == 0);
+  CHECK(run({"ls", "-A", host("home/volumes")}).out.empty());
+}
+
+TEST_CASE("a mount that fails leaves no anonymous volume", "[store][volume]") {
+  if (!can_mount()) {
+    return;
+  }
+  Host host({dir("srv")});
+  CHECK(host.mount("a", {"-v", "/tmp", "-v", "web:/srv:subpath=none"}).exit_code == 32);
+  CHECK(host.mount("a", {"-v", "/tmp", "--lower", host("nowhere")}).exit_code != 0);
+  CHECK_DONE(host.plyfs({"volume", "ls", "-q"}), "web\n");
+  // One that was there before stays.
+  CHECK_DONE(host.mount("a", {"-v", "/tmp"}), "");
+  CHECK_DONE(host.plyfs({"umount", "a"}), "");
+  const std::string before = host.plyfs({"volume", "ls", "-q"}).out;
+  CHECK(host.mount("a", {"-v", "/tmp", "-v", "web:/srv:subpath=none"}).exit_code == 32);
+  CHECK(host.plyfs({"volume", "ls", "-q"}).out == before);
+}
+
+TEST_CASE("a configuration with a key of many dots is refused", "[store][attack]") {
+  Host host({});
+  const std::string deep = "a" + [] {
+    std::string dots;
+    for (int i = 0; i < 100000; ++i) {
+      dots += ".a";
+    }
+    return dots;
+  }();
+  for (const std::string& text :
+       {deep + " = 1\n", "[" + deep + "]\n", "x = [ \"\"\"\n\"\"\", {" + deep + " = 1} ]\n"}) {
+    CHECK((call::unlink(host("c.toml")), call::create(host("c.toml"), "\n" + text)) == "ok");
+    const Ran ran = host.plyfs({"mount", "--config", host("c.toml")});
+    CHECK(ran.exit_code == 1);
+    CHECK(ran.err.starts_with("plyfs: bad configuration: " + host("c.toml") + ":"));
+  }
+}
+
 }  // namespace
 }  // namespace plyfs::tests

@@ -38,7 +38,7 @@ _plyfs_volume() {
     prune) echo -f --force -a --all --filter ;;
     rm) echo -f --force ;;
     export) echo -o --output --progress ;;
-    import) echo -i --input -f --force --progress ;;
+    import) echo -i --input -f --force --max-size --max-depth --progress ;;
   esac
   case ${COMP_WORDS[2]} in
     rm | inspect | export | import) plyfs volume ls -q 2>/dev/null ;;

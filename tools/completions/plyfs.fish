@@ -67,6 +67,8 @@ complete -c plyfs -n '__fish_seen_subcommand_from volume' -l filter -x -d 'those
 complete -c plyfs -n '__fish_seen_subcommand_from volume image' -s f -l force -d 'do not ask; replace'
 complete -c plyfs -n '__fish_seen_subcommand_from prune' -s a -l all -d 'named ones, too'
 complete -c plyfs -n '__fish_seen_subcommand_from export' -s o -l output -r -d 'write to'
+complete -c plyfs -n '__fish_seen_subcommand_from import' -l max-size -x -d 'refuse a tar of more bytes'
+complete -c plyfs -n '__fish_seen_subcommand_from import' -l max-depth -x -d 'refuse deeper paths'
 complete -c plyfs -n '__fish_seen_subcommand_from import' -s i -l input -r -d 'read from'
 
 complete -c plyfs -n '__fish_seen_subcommand_from diff' -l all -d 'also equal copies'
