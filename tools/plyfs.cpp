@@ -223,6 +223,9 @@ int run(std::span<const char* const> arguments) {
     return *exit_code;
   }
   if (const auto done = plyfs::store::run_command(arguments)) {
+    if (arguments.size() > 2 && std::string_view{arguments[1]} == "rm") {
+      plyfs::run::remove_kept_of_gone(arguments.subspan(2));
+    }
     return *done;
   }
   const CommandLine line = plyfs::config::parse_command_line(arguments, surroundings());

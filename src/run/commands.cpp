@@ -3,18 +3,22 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
 
 #include "config/cli_stack.h"
 #include "config/failure_text.h"
+#include "config/volume_spec.h"
 #include "run/environment.h"
 #include "run/inside.h"
+#include "run/named_stack.h"
 #include "run/records.h"
 #include "run/server.h"
 #include "run/trouble.h"
 #include "store/home.h"
+#include "sys/durable_file.h"
 #include "sys/process_facts.h"
 #include "sys/sandbox/front.h"
 #include "sys/sandbox/process.h"
@@ -237,7 +241,42 @@ int run_unshare(Arguments arguments) {
               missing ? 127 : 126);
 }
 
+/// `plyfs rm`, when it has removed a record: what the runs of that name kept goes with it.
+void remove_kept(const store::Home& home, const std::vector<std::string>& names) {
+  const auto forked = sandbox::fork_process();
+  if (forked && *forked == 0) {
+    if (!sandbox::enter_user_namespace(sandbox::possible_id_maps())) {
+      for (const std::string& name : names) {
+        (void)sys::remove_tree(kept_directory(home, name));
+      }
+    }
+    sandbox::end_process(0);
+  }
+  if (forked) {
+    (void)sandbox::wait_for_child(*forked);
+  }
+}
+
 }  // namespace
+
+void remove_kept_of_gone(Arguments names) {
+  store::Home home;
+  std::vector<std::string> gone;
+  if (find_home(home)) {
+    return;
+  }
+  for (const std::string name : names) {
+    std::error_code error;
+    const bool plain = !config::check_name(name, "bad name of a mount");
+    if (plain && std::filesystem::exists(kept_directory(home, name), error) &&
+        !std::filesystem::exists(home.mount(name), error)) {
+      gone.push_back(name);
+    }
+  }
+  if (!gone.empty()) {
+    remove_kept(home, gone);
+  }
+}
 
 int run_program(RunOptions options) {
   store::Home home;

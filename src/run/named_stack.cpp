@@ -65,8 +65,12 @@ std::optional<Failure> take_named_stack(RunOptions& options) {
   return std::nullopt;
 }
 
+std::string kept_directory(const store::Home& home, const std::string& name) {
+  return home.path() + "/uppers/" + name;
+}
+
 std::string kept_upper(const store::Home& home, const std::string& name) {
-  return home.path() + "/uppers/" + name + "/upper";
+  return kept_directory(home, name) + "/upper";
 }
 
 }  // namespace plyfs::run

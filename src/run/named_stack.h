@@ -13,7 +13,8 @@ namespace plyfs::run {
 /// were given. What is kept stays kept.
 std::optional<Failure> take_named_stack(RunOptions& options);
 
-/// Where what a run of that name changes is kept.
+/// Where what a run of that name changes is kept, and the upper in there.
+[[nodiscard]] std::string kept_directory(const store::Home& home, const std::string& name);
 [[nodiscard]] std::string kept_upper(const store::Home& home, const std::string& name);
 
 }  // namespace plyfs::run

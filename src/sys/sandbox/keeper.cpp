@@ -73,6 +73,9 @@ pid_t start(const Program& program, const UniqueFd& terminal, const Link& front)
   if (got <= 0) {
     return child;
   }
+  // Nobody else may: a process outside of the pid namespace, to whom it would be left, keeps that
+  // from ending.
+  (void)::waitpid(child, nullptr, 0);
   int code = kSetupFailed;
   const char* const end = std::from_chars(text, text + got, code).ptr;
   front.say(Word::kFailed, code, *end == ' ' ? end + 1 : end);
@@ -144,6 +147,7 @@ void keep(const Program& program, const Link& front) {
     }
     if (asked[0].revents != 0 && !listen(child, program, front)) {
       (void)::kill(child, SIGKILL);
+      (void)::waitpid(child, nullptr, 0);
       return;
     }
   }
