@@ -21,16 +21,28 @@ UpperWriter::UpperWriter(Rights rights) : rights_(rights) {
     return;
   }
   fail_errno_ = EIO;
-  if (stop != end && std::strcmp(stop, ":kill") == 0) {
-    fail_errno_ = 0;
-  } else if (stop != end) {
-    (void)std::from_chars(stop + 1, end, fail_errno_);
+  fail_until_ = fail_at_;
+  const char* how = stop;
+  if (how != end && *how == '+') {
+    fail_until_ = ~std::uint64_t{0};
+    ++how;
   }
+  if (how != end && std::strcmp(how, ":kill") == 0) {
+    fail_errno_ = 0;
+  } else if (how != end) {
+    (void)std::from_chars(how + 1, end, fail_errno_);
+  }
+}
+
+void UpperWriter::fail_at(std::uint64_t n, int error, Fails fails) {
+  fail_at_ = n == 0 ? 0 : changes() + n;
+  fail_until_ = fails == Fails::kOnce ? fail_at_ : ~std::uint64_t{0};
+  fail_errno_ = error;
 }
 
 Status UpperWriter::gate() {
   const std::uint64_t number = changes_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (fail_at_ == 0 || number != fail_at_) [[likely]] {
+  if (fail_at_ == 0 || number < fail_at_ || number > fail_until_) [[likely]] {
     return {};
   }
   if (fail_errno_ == 0) {

@@ -1,5 +1,6 @@
 // The one door to the upper layer and the work directory: every change goes through here, is
-// counted, and can be made to fail or to kill the process by tests (PLYFS_FAIL_AT=n[:errno|:kill]).
+// counted, and can be made to fail or to kill the process by tests
+// (PLYFS_FAIL_AT=n[+][:errno|:kill]).
 #pragma once
 
 #include <atomic>
@@ -59,6 +60,11 @@ class UpperWriter {
   Result<sys::UniqueFd> open_handle(sys::ObjectRef object);
   [[nodiscard]] LiftedModes& lifted() { return lifted_; }
 
+  /// From now on the n-th next change fails with `error`; `lasting`: and every one after it. What
+  /// PLYFS_FAIL_AT does from the start (n:ERRNO, n+:ERRNO, n:kill). 0: none fails any more.
+  enum class Fails : std::uint8_t { kOnce, kLasting };
+  void fail_at(std::uint64_t n, int error, Fails fails);
+
   [[nodiscard]] std::uint64_t changes() const { return changes_.load(std::memory_order_relaxed); }
 
  private:
@@ -72,7 +78,8 @@ class UpperWriter {
   LiftedModes lifted_{[this] { return gate(); }};
   std::atomic<std::uint64_t> changes_{0};
   std::uint64_t fail_at_ = 0;  ///< 0: never
-  int fail_errno_ = 0;         ///< 0: kill
+  std::uint64_t fail_until_ = 0;
+  int fail_errno_ = 0;  ///< 0: kill
 };
 
 }  // namespace plyfs::layer

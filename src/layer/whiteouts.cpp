@@ -1,5 +1,6 @@
 #include "layer/whiteouts.h"
 
+#include "base/log.h"
 #include "layer/format.h"
 #include "sys/dir_ops.h"
 #include "sys/object_stat.h"
@@ -87,11 +88,19 @@ Status Whiteouts::add(const UpperDirectory& dir, const char* name) {
   return staged.publish(dir.fd, name, 0);
 }
 
+/// The mark is written before what it hides is taken away: with both present the object is still
+/// seen, so no moment shows the lower one.
+Status Whiteouts::unlink_behind_mark(const UpperDirectory& dir, const char* name, Status unlinked) {
+  if (!unlinked) {
+    clean_up(dir, name, Present::kObjectBeside);
+  }
+  return unlinked;
+}
+
 Status Whiteouts::replace_file(const UpperDirectory& dir, const char* name) {
   if (abilities_.whiteouts == WhiteoutFamily::kAufs) {
-    // The mark first: with both present the file is still seen, so no moment shows the lower one.
     TRY(make_aufs_file(dir.fd, aufs_whiteout_name(name).c_str(), dir.hint));
-    return workdir_.writer().unlink_file(dir.fd, name);
+    return unlink_behind_mark(dir, name, workdir_.writer().unlink_file(dir.fd, name));
   }
   TRY(prepare(dir));
   StagedEntry staged = workdir_.stage();
@@ -104,7 +113,8 @@ Status Whiteouts::replace_directory(const UpperDirectory& dir, const char* name)
   if (abilities_.whiteouts == WhiteoutFamily::kAufs) {
     TRY(make_aufs_file(dir.fd, aufs_whiteout_name(name).c_str(), dir.hint));
     StagedEntry trash = workdir_.stage();
-    return writer.rename_entry(dir.fd, name, trash.directory(), trash.name(), 0);
+    return unlink_behind_mark(
+        dir, name, writer.rename_entry(dir.fd, name, trash.directory(), trash.name(), 0));
   }
   TRY(prepare(dir));
   StagedEntry staged = workdir_.stage();
@@ -114,8 +124,14 @@ Status Whiteouts::replace_directory(const UpperDirectory& dir, const char* name)
     return staged.publish(dir.fd, name, sys::kRenameExchange);
   }
   StagedEntry trash = workdir_.stage();
-  TRY(writer.rename_entry(dir.fd, name, trash.directory(), trash.name(), 0));
-  return staged.publish(dir.fd, name, 0);
+  TRY(trash.take(dir.fd, name));
+  return trash.or_put_back(staged.publish(dir.fd, name, 0), dir.fd, name);
+}
+
+void Whiteouts::clean_up(const UpperDirectory& dir, const char* name, Present present) {
+  if (const Status removed = remove(dir, name, present); !removed) {
+    log_clean_up("removing the whiteout of " + log::printable(name), removed.error());
+  }
 }
 
 Status Whiteouts::remove(const UpperDirectory& dir, const char* name, Present present) {
@@ -140,17 +156,17 @@ Status Whiteouts::publish_over(StagedEntry& staged, const UpperDirectory& dir, c
   if (!there && there.error() != ENOENT) {
     return there.error();
   }
-  if (is_directory && there) {
-    if (abilities_.exchange) {
-      TRY(staged.publish(dir.fd, name, sys::kRenameExchange));
-    } else {
-      TRY(workdir_.writer().unlink_file(dir.fd, name));
-      TRY(staged.publish(dir.fd, name, 0));
-    }
+  if (is_directory && there && abilities_.exchange) {
+    TRY(staged.publish(dir.fd, name, sys::kRenameExchange));
+  } else if (is_directory && there) {
+    StagedEntry trash = workdir_.stage();
+    TRY(trash.take(dir.fd, name));
+    TRY(trash.or_put_back(staged.publish(dir.fd, name, 0), dir.fd, name));
   } else {
     TRY(staged.publish(dir.fd, name, 0));
   }
-  return remove(dir, name, Present::kObjectBeside);
+  clean_up(dir, name, Present::kObjectBeside);
+  return {};
 }
 
 Status Whiteouts::rename_leaving(const UpperDirectory& from_dir, const char* from,
@@ -158,26 +174,76 @@ Status Whiteouts::rename_leaving(const UpperDirectory& from_dir, const char* fro
   UpperWriter& writer = workdir_.writer();
   if (abilities_.whiteouts == WhiteoutFamily::kAufs) {
     TRY(make_aufs_file(from_dir.fd, aufs_whiteout_name(from).c_str(), from_dir.hint));
-    const Status moved = writer.rename_entry(from_dir.fd, from, to_dir.fd, to, 0);
-    if (!moved) {
-      (void)remove(from_dir, from, Present::kObjectBeside);
-    }
-    return moved;
+    return unlink_behind_mark(from_dir, from,
+                              writer.rename_entry(from_dir.fd, from, to_dir.fd, to, 0));
   }
   if (abilities_.whiteouts == WhiteoutFamily::kChar && abilities_.rename_whiteout) {
     return writer.rename_entry(from_dir.fd, from, to_dir.fd, to, sys::kRenameWhiteout);
   }
   TRY(prepare(from_dir));
+  return leave_staged(from_dir, from, to_dir, to);
+}
+
+/// Where no single call does it. A step that fails takes the ones before back.
+Status Whiteouts::leave_staged(const UpperDirectory& from_dir, const char* from,
+                               const UpperDirectory& to_dir, const char* to) {
+  UpperWriter& writer = workdir_.writer();
+  const auto target = sys::stat_object({to_dir.fd, to});
+  if (!target && target.error() != ENOENT) {
+    return target.error();
+  }
   StagedEntry staged = workdir_.stage();
   TRY(stage_whiteout(staged));
-  const auto target = sys::stat_object({to_dir.fd, to});
-  if (!target && target.error() == ENOENT && abilities_.exchange) {
-    // Put the whiteout at the target, then swap: one visible moment.
-    TRY(staged.publish(to_dir.fd, to, 0));
+  const auto swap = [&] {
     return writer.rename_entry(from_dir.fd, from, to_dir.fd, to, sys::kRenameExchange);
+  };
+  if (!abilities_.exchange) {
+    return leave_without_exchange(staged, from_dir, from, to_dir, to, target ? &*target : nullptr);
   }
-  TRY(writer.rename_entry(from_dir.fd, from, to_dir.fd, to, 0));
-  return staged.publish(from_dir.fd, from, 0);
+  if (!target) {
+    // The whiteout at the target, then swapped: one visible moment.
+    TRY(staged.publish(to_dir.fd, to, 0));
+    const Status swapped = swap();
+    if (!swapped) {
+      if (const Status gone = writer.unlink_file(to_dir.fd, to); !gone) {
+        log_clean_up("removing the whiteout of " + log::printable(to), gone.error());
+      }
+    }
+    return swapped;
+  }
+  // What is replaced is not lost before the whiteout takes its place.
+  TRY(swap());
+  const unsigned flags = target->is_directory() ? sys::kRenameExchange : 0;
+  const Status left = staged.publish(from_dir.fd, from, flags);
+  if (!left) {
+    if (const Status back = swap(); !back) {
+      log_clean_up("exchanging " + log::printable(from) + " back", back.error());
+    }
+  }
+  return left;
+}
+
+Status Whiteouts::leave_without_exchange(StagedEntry& staged, const UpperDirectory& from_dir,
+                                         const char* from, const UpperDirectory& to_dir,
+                                         const char* to, const FileStat* target) {
+  UpperWriter& writer = workdir_.writer();
+  StagedEntry replaced = workdir_.stage();
+  if (target != nullptr) {
+    TRY(target->is_directory()
+            ? replaced.take(to_dir.fd, to)
+            : writer.make_link({to_dir.fd, to}, replaced.directory(), replaced.name()));
+  }
+  const Status moved = writer.rename_entry(from_dir.fd, from, to_dir.fd, to, 0);
+  if (!moved) {
+    const bool gone = target != nullptr && target->is_directory();
+    return gone ? replaced.or_put_back(moved, to_dir.fd, to) : moved;
+  }
+  const Status left = staged.publish(from_dir.fd, from, 0);
+  if (!left && !writer.rename_entry(to_dir.fd, to, from_dir.fd, from, 0)) {
+    log_clean_up("leaving a whiteout at " + log::printable(from), left.error());
+    return {};  // it is at its new name
+  }
+  return target != nullptr ? replaced.or_put_back(left, to_dir.fd, to) : left;
 }
 
 Status Whiteouts::set_opaque(sys::BorrowedFd directory) {

@@ -31,13 +31,15 @@ class Whiteouts {
   Status replace_file(const UpperDirectory& dir, const char* name);
   /// Replaces the upper's directory `name` (empty but for whiteouts) by a whiteout.
   Status replace_directory(const UpperDirectory& dir, const char* name);
-  /// Removes what hides `name`, after an object was published there or to undo add().
+  /// Removes what hides `name`, after an object was published there or to undo add(). The change
+  /// that needs it is visible already: a failure is logged, and what stays hides nothing.
   enum class Present : std::uint8_t { kWhiteoutOnly, kObjectBeside };
-  Status remove(const UpperDirectory& dir, const char* name, Present present);
+  void clean_up(const UpperDirectory& dir, const char* name, Present present);
   /// Publishes a staged object at `name`, over a whiteout if there is one.
   Status publish_over(StagedEntry& staged, const UpperDirectory& dir, const char* name,
                       bool is_directory);
-  /// Renames `from` to `to` inside the upper and leaves a whiteout at `from`.
+  /// Renames `from` to `to` inside the upper and leaves a whiteout at `from`. A failure leaves both
+  /// as they were.
   Status rename_leaving(const UpperDirectory& from_dir, const char* from,
                         const UpperDirectory& to_dir, const char* to);
   Status set_opaque(sys::BorrowedFd directory);
@@ -45,6 +47,13 @@ class Whiteouts {
   [[nodiscard]] const UpperAbilities& abilities() const { return abilities_; }
 
  private:
+  Status remove(const UpperDirectory& dir, const char* name, Present present);
+  Status unlink_behind_mark(const UpperDirectory& dir, const char* name, Status unlinked);
+  Status leave_staged(const UpperDirectory& from_dir, const char* from,
+                      const UpperDirectory& to_dir, const char* to);
+  Status leave_without_exchange(StagedEntry& staged, const UpperDirectory& from_dir,
+                                const char* from, const UpperDirectory& to_dir, const char* to,
+                                const FileStat* target);
   Status stage_whiteout(const StagedEntry& staged);
   Status prepare(const UpperDirectory& dir);
   Status make_shared_whiteout();

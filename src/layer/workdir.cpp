@@ -114,6 +114,19 @@ Status StagedEntry::publish(sys::BorrowedFd to, const char* name, unsigned flags
   return {};
 }
 
+Status StagedEntry::take(sys::BorrowedFd from, const char* name) {
+  return workdir_->writer().rename_entry(from, name, workdir_->staging(), name_, 0);
+}
+
+Status StagedEntry::or_put_back(Status done, sys::BorrowedFd to, const char* name) {
+  if (!done) {
+    if (const Status back = publish(to, name, 0); !back) {
+      log_clean_up("putting back " + log::printable(name), back.error());
+    }
+  }
+  return done;
+}
+
 Workdir::Workdir(Workdir&& other) noexcept
     : root_(std::move(other.root_)),
       upper_lock_(std::move(other.upper_lock_)),
@@ -137,6 +150,9 @@ Result<Workdir> Workdir::open(sys::UniqueFd root, sys::UniqueFd upper, UpperWrit
 }
 
 StagedEntry Workdir::stage() {
+  if (untidy_.load(std::memory_order_relaxed)) [[unlikely]] {
+    tidy();
+  }
   // What is staged gets its mode explicitly; the umask is that of the last request.
   sys::set_thread_umask(0);
   return StagedEntry{*this, next_.fetch_add(1, std::memory_order_relaxed)};
@@ -158,10 +174,28 @@ void Workdir::clear_volatile() { discard(kIncompatName); }
 void Workdir::discard(const char* name) {
   const Status removed = remove_any(*writer_, staging(), name);
   if (!removed) {
-    // Left for the next mount, which empties the staging area.
-    log::write(log::Level::kWarning, std::string{"cannot remove staged entry "} + name + ": " +
-                                         removed.error().message());
+    log_clean_up(std::string{"removing the staged entry "} + name, removed.error());
+    const MutexLock lock{left_mu_};
+    left_.emplace_back(name);
+    untidy_.store(true, std::memory_order_relaxed);
   }
+}
+
+void Workdir::tidy() {
+  std::vector<std::string> left;
+  {
+    const MutexLock lock{left_mu_};
+    left.swap(left_);
+    untidy_.store(false, std::memory_order_relaxed);
+  }
+  for (const std::string& name : left) {
+    discard(name.c_str());
+  }
+}
+
+void log_clean_up(const std::string& what, Errno error) {
+  log::write(log::Level::kWarning, what + ", after a change that is done: " + error.message() +
+                                       "; the next mount clears it away");
 }
 
 }  // namespace plyfs::layer

@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <string>
+#include <vector>
 
+#include "base/mutex.h"
 #include "layer/upper_writer.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
@@ -31,6 +33,10 @@ class StagedEntry {
   /// The one visible moment: renames the entry to `name` in `to`. With kRenameExchange what was
   /// there is now staged and will be removed; without, it is replaced.
   Status publish(sys::BorrowedFd to, const char* name, unsigned flags);
+  /// Takes `name` away from `from`: it is now staged, and removed unless it is put back.
+  Status take(sys::BorrowedFd from, const char* name);
+  /// `done`; if that is a failure, what take() took is put back first.
+  Status or_put_back(Status done, sys::BorrowedFd to, const char* name);
   /// The caller moved or removed the entry itself.
   void dismiss() { workdir_ = nullptr; }
 
@@ -65,8 +71,11 @@ class Workdir {
   [[nodiscard]] sys::BorrowedFd staging() const { return staging_.borrow(); }
   [[nodiscard]] sys::BorrowedFd index() const { return index_.borrow(); }
   [[nodiscard]] UpperWriter& writer() { return *writer_; }
-  /// Removes a staged object of any type, recursively for directories.
+  /// Removes a staged object of any type, recursively for directories. What cannot be removed now
+  /// is tried again by tidy().
   void discard(const char* name);
+  /// Whoever stages something next calls it; and the next mount empties the staging area.
+  void tidy();
 
  private:
   Workdir(sys::UniqueFd root, sys::UniqueFd upper, UpperWriter& writer)
@@ -78,10 +87,17 @@ class Workdir {
   sys::UniqueFd index_;
   UpperWriter* writer_;
   std::atomic<std::uint64_t> next_{1};
+  std::atomic<bool> untidy_{false};
+  Mutex left_mu_;
+  std::vector<std::string> left_ GUARDED_BY(left_mu_);
 };
 
 /// Whether a work directory has an entry of that name, ours or kernel overlayfs's.
 bool is_work_name(std::string_view name);
+
+/// What fails once a change is visible is no failure of the change: it is told here, found by
+/// `verify`, and cleared away by the next mount.
+void log_clean_up(const std::string& what, Errno error);
 
 /// Whether the directory has no entry at all, not even a whiteout.
 Result<bool> holds_nothing(sys::BorrowedFd directory);

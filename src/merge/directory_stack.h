@@ -74,7 +74,8 @@ struct DirectoryPart {
 
 /// The parts, top first. The place of the upper part is kept free, so that a copy-up of the
 /// directory moves nothing: descendants find their layer's part here without the DirLock. Built by
-/// one thread; afterwards add_upper() under the DirLock (exclusive) is the only change of the set.
+/// one thread; afterwards add_upper() under the DirLock (exclusive) is the only change of the set,
+/// but for keep_only_upper().
 class DirectoryParts {
  public:
   DirectoryParts() = default;
@@ -101,6 +102,12 @@ class DirectoryParts {
     keep_place();
     slots_.front() = std::move(part);
     has_upper_.store(true, std::memory_order_release);
+  }
+  /// The directory is in the upper only from now on. Nobody else may be in the tree (its lock is
+  /// held exclusively): descendants look into this without the DirLock.
+  void keep_only_upper(DirectoryPart part) {
+    slots_.clear();
+    add_upper(std::move(part));
   }
   [[nodiscard]] std::size_t size() const { return slots_.size() - skipped(); }
   [[nodiscard]] bool empty() const { return size() == 0; }

@@ -288,6 +288,22 @@ NodeNames NodeTable::names_of(Node& node) {
   return names;
 }
 
+NodeTable::Path NodeTable::path_of(Node& node) {
+  Path path;
+  const MutexLock lock{mu_};
+  for (const Node* at = &node; at != root_; at = at->names_->parent) {
+    if (at->names_ == nullptr) {
+      path.whole = false;
+      return path;
+    }
+    path.text.insert(0, at->names_->view()).insert(0, 1, '/');
+  }
+  if (path.text.empty()) {
+    path.text = "/";
+  }
+  return path;
+}
+
 std::size_t NodeTable::name_count(Node& node) {
   MutexLock lock{mu_};
   std::size_t count = 0;

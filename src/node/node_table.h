@@ -110,6 +110,12 @@ class NodeTable {
 
   /// Who asks may change it: a listing will tell its attributes again.
   [[nodiscard]] NodeNames names_of(Node& node);
+  /// For messages: from the root ("/" for it), at one moment, without any other lock.
+  struct Path {
+    std::string text;
+    bool whole = true;  ///< false: it has no name, or a directory above has none
+  };
+  [[nodiscard]] Path path_of(Node& node);
   [[nodiscard]] std::size_t name_count(Node& node);
   struct NameFacts {
     layer::LayerIndex layer = 0;  ///< where it was found; kUpper once copied up

@@ -96,6 +96,11 @@ Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef
 Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& change) {
   layer::UpperWriter& writer = *f_.writer;
   const FileStat before = TRY(sys::stat_object(object));
+  const Status removed = writer.remove_xattr(object, kCapabilityXattr);
+  if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
+      removed.error() != EPERM) {
+    return removed;
+  }
   if (sys::FdPin open = io_.find({&node, 2})) {
     TRY(writer.resize(open->borrow(), *change.size_bytes));
   } else {
@@ -105,43 +110,53 @@ Status FileSystem::resize(sys::ObjectRef object, Node& node, const AttrChange& c
   }
   if (before.size_bytes == *change.size_bytes && change.mtime.kind == TimeChange::Kind::kOmit) {
     // truncate(2) to the present size leaves mtime alone, ftruncate(2) does not.
-    TRY(writer.change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
-  }
-  const Status removed = writer.remove_xattr(object, kCapabilityXattr);
-  if (!removed && removed.error() != ENODATA && removed.error() != EOPNOTSUPP &&
-      removed.error() != EPERM) {
-    return removed;
+    put_back_mtime(node, object, before);
   }
   return {};
 }
 
+Status FileSystem::change_owner(sys::ObjectRef object, const AttrChange& change) {
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
+  if (change.uid && !f_.uids.squashed()) {
+    uid = TRY(f_.uids.to_disk(*change.uid));
+  }
+  if (change.gid && !f_.gids.squashed()) {
+    gid = TRY(f_.gids.to_disk(*change.gid));
+  }
+  return f_.writer->change_owner(object, uid, gid);
+}
+
+/// Several changes in one request. The first that succeeds is seen, so what fails after it is not
+/// told. `seen`: a copy-up has shown the new size already.
 Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, Node& node,
-                         const AttrChange& change) {
-  layer::UpperWriter& writer = *f_.writer;
+                         const AttrChange& change, bool seen) {
+  const auto step = [&](Status done) -> Status {
+    if (!done && seen) {
+      layer::log_clean_up("changing further attributes of " + describe(node), done.error());
+      return {};
+    }
+    seen = true;
+    return done;
+  };
+  const bool kill = change.kill_suid_sgid && !change.mode;
   if (change.size_bytes) {
-    TRY(resize(object, node, change));
+    if (kill) {
+      TRY(kill_privileges(context, object));
+    }
+    TRY(step(resize(object, node, change)));
   }
   if (change.uid || change.gid) {
-    uid_t uid = static_cast<uid_t>(-1);
-    gid_t gid = static_cast<gid_t>(-1);
-    if (change.uid && !f_.uids.squashed()) {
-      uid = TRY(f_.uids.to_disk(*change.uid));
-    }
-    if (change.gid && !f_.gids.squashed()) {
-      gid = TRY(f_.gids.to_disk(*change.gid));
-    }
-    TRY(writer.change_owner(object, uid, gid));
+    TRY(step(change_owner(object, change)));
   }
-  if (change.kill_suid_sgid && !change.mode) {
-    TRY(kill_privileges(context, object));
+  if (kill && !change.size_bytes) {
+    TRY(step(kill_privileges(context, object)));
   }
   if (change.mode) {
-    TRY(writer.change_mode(object, *change.mode & kPermissionMask));
+    TRY(step(f_.writer->change_mode(object, *change.mode & kPermissionMask)));
   }
-  if (change.sets_times()) {
-    TRY(writer.change_times(object, change.atime, change.mtime));
-  }
-  return {};
+  return change.sets_times() ? step(f_.writer->change_times(object, change.atime, change.mtime))
+                             : Status{};
 }
 
 Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
@@ -154,11 +169,13 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
     }
   }
   AttrChange wanted = change;
+  bool seen = false;
   if (change.size_bytes) {
     if (!node.in_upper() && change.mtime.kind == TimeChange::Kind::kOmit &&
         TRY(stat_node(node)).size_bytes != *change.size_bytes) {
       wanted.mtime.kind = TimeChange::Kind::kNow;  // the copy may have the new size already
     }
+    seen = !node.in_upper() || node.metacopy.load();
     TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
   } else {
     TRY(ensure_upper(node, Want::kMetadata));
@@ -166,7 +183,8 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
   const node::CopyUpLock serial{locks_, node};  // see write() of the page cache
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
-  TRY(apply(context, object, node, wanted));
+  seen = seen && TRY(sys::stat_object(object)).size_bytes == *change.size_bytes;
+  TRY(apply(context, object, node, wanted, seen));
   return view_locked(node, TRY(sys::stat_object(object)));
 }
 

@@ -168,42 +168,68 @@ Status FileSystem::publish_named(Node& node, const copyup::Plan& plan, copyup::S
                                  const NodeNames& names,
                                  const std::optional<merge::DataLocation>& data) {
   const UpperPlace place = TRY(upper_place(*names.parent));
-  const FileStat parent = TRY(sys::stat_object({place.fd->borrow(), ""}));
-  std::string index_name;
   if (plan.stat.nlink > 1 && f_.index && plan.origin) {
-    TRY(publish_index(plan, staged, index_name));
+    return publish_indexed(node, plan, staged, place, names);
+  }
+  const FileStat parent = TRY(sys::stat_object({place.fd->borrow(), ""}));
+  std::optional<node::LinkKey> key;
+  if (plan.stat.nlink > 1) {
+    const FileStat upper = TRY(sys::stat_object(staged.entry.object()));
+    key = node::LinkKey{upper.dev, upper.ino};
   }
   TRY(mark_impure(place));
   if (data) {
     table_.update_extra(node, [&](node::FileExtra& extra) { extra.data = data; });
   }
-  const Status published = staged.entry.publish(place.fd->borrow(), names.dentry->name, 0);
-  if (!published) {
-    if (!index_name.empty()) {
-      (void)f_.writer->unlink_file(f_.workdir->index(), index_name.c_str());
-    }
-    return published;
-  }
-  // Copying up is no change that users made: the directory keeps its times (as in the kernel).
+  TRY(staged.entry.publish(place.fd->borrow(), names.dentry->name, 0));
+  // Visible. Copying up is no change that users made: the directory keeps its times (as in the
+  // kernel).
   (void)f_.writer->change_times({place.fd->borrow(), ""}, exactly(parent.atime),
                                 exactly(parent.mtime));
-  if (plan.stat.nlink > 1) {
-    const FileStat upper = TRY(sys::stat_object({place.fd->borrow(), names.dentry->name}));
+  if (key) {
     table_.update_extra(node, [&](node::FileExtra& extra) {
-      extra.upper_key = node::LinkKey{upper.dev, upper.ino};
-      extra.index_name = index_name;
+      extra.upper_key = key;
       extra.union_nlink = static_cast<std::int64_t>(plan.stat.nlink);
     });
   }
   changed(*names.parent);  // listings know the layer of each name
-  if (index_name.empty()) {
-    table_.set_names_upper(node);
-  } else {
-    table_.set_name_upper(*names.parent, names.dentry->view());
-  }
+  table_.set_names_upper(node);
   // Still under the DirLock: whoever waits for it finds the new state whole.
   node.metacopy.store(data.has_value());
   node.set_in_upper();
+  return {};
+}
+
+/// All names of a hard-linked lower file lead to its entry in the index, by which the copy is there
+/// for each of them, whether the name itself is in the upper or not. So the entry is what makes the
+/// copy visible, and the name follows.
+Status FileSystem::publish_indexed(Node& node, const copyup::Plan& plan, copyup::Staged& staged,
+                                   const UpperPlace& place, const NodeNames& names) {
+  const FileStat parent = TRY(sys::stat_object({place.fd->borrow(), ""}));
+  const FileStat upper = TRY(sys::stat_object(staged.entry.object()));
+  std::string index_name;
+  TRY(publish_index(plan, staged, index_name));
+  table_.update_extra(node, [&](node::FileExtra& extra) {
+    extra.data.reset();
+    extra.upper_key = node::LinkKey{upper.dev, upper.ino};
+    extra.index_name = index_name;
+    extra.union_nlink = static_cast<std::int64_t>(plan.stat.nlink);
+  });
+  node.metacopy.store(false);
+  node.set_in_upper();
+  Status named = mark_impure(place);
+  if (named) {
+    named = staged.entry.publish(place.fd->borrow(), names.dentry->name, 0);
+  }
+  if (!named) {
+    layer::log_clean_up("naming the copy of " + log::printable(names.dentry->view()),
+                        named.error());
+    return {};
+  }
+  (void)f_.writer->change_times({place.fd->borrow(), ""}, exactly(parent.atime),
+                                exactly(parent.mtime));
+  changed(*names.parent);
+  table_.set_name_upper(*names.parent, names.dentry->view());
   return {};
 }
 

@@ -1,8 +1,10 @@
 // create, mkdir, mknod, symlink, O_TMPFILE.
 //
 // Where the upper layer has nothing at the name, one system call under the caller's ids and umask
-// makes the object: setgid inheritance and default ACLs are then the kernel's own. Over a whiteout
-// it is made in a private mirror of the directory and published by one rename.
+// makes the object: setgid inheritance and default ACLs are then the kernel's own. Over a whiteout,
+// or where the group takes a call of its own, it is made in a private mirror of the directory and
+// published by one rename.
+#include "base/log.h"
 #include "layer/format.h"
 #include "ops/filesystem.h"
 #include "sys/creds.h"
@@ -26,9 +28,10 @@ constexpr const char* kMirrorName = "new";
 
 }  // namespace
 
-/// Makes the object as the caller: owner, umask.
+/// Makes the object as the caller: owner, umask. Where one call is not enough for that and
+/// `incomplete` is given, that is set and nothing is made: it would be seen half done.
 Status FileSystem::make_owned(const RequestContext& context, const Making& making,
-                              sys::BorrowedFd dir, const char* name) {
+                              sys::BorrowedFd dir, const char* name, bool* incomplete) {
   const sys::Privileges& privileges = f_.engine->policy().privileges;
   const uid_t uid = f_.uids.squashed() ? privileges.euid : TRY(f_.uids.to_disk(context.uid));
   const gid_t gid = f_.gids.squashed() ? privileges.egid : TRY(f_.gids.to_disk(context.gid));
@@ -37,8 +40,14 @@ Status FileSystem::make_owned(const RequestContext& context, const Making& makin
   if (!owner.granted()) {
     return Errno{EPERM};
   }
+  const bool needs_group =
+      !owner.group_granted() && (TRY(sys::stat_object({dir, ""})).mode & kSetGid) == 0;
+  if (needs_group && incomplete != nullptr) {
+    *incomplete = true;
+    return {};
+  }
   TRY(making.make(dir, name));
-  if (owner.group_granted() || (TRY(sys::stat_object({dir, ""})).mode & kSetGid) != 0) {
+  if (!needs_group) {
     return {};
   }
   // A supplementary group of an ordinary user: chown(2) is allowed what setfsgid(2) is not.
@@ -47,8 +56,9 @@ Status FileSystem::make_owned(const RequestContext& context, const Making& makin
   return f_.writer->change_owner(made, static_cast<uid_t>(-1), gid);
 }
 
-Status FileSystem::make_over_whiteout(const RequestContext& context, const Making& making,
-                                      const UpperPlace& place, const char* name) {
+/// Makes the object in the work directory, and publishes it complete.
+Status FileSystem::make_staged(const RequestContext& context, const Making& making,
+                               const UpperPlace& place, const char* name, UpperState over) {
   layer::UpperWriter& writer = *f_.writer;
   const layer::StagedEntry mirror = f_.workdir->stage();
   TRY(writer.make_directory(mirror.directory(), mirror.name(), 0700));
@@ -63,14 +73,23 @@ Status FileSystem::make_over_whiteout(const RequestContext& context, const Makin
   }
   // Whoever the caller is, the mirror may be written; nobody else can reach it (work is 0700).
   TRY(writer.change_mode(mirrored, 0777 | (parent.mode & kSetGid)));
-  TRY(make_owned(context, making, dir.borrow(), kMirrorName));
-  if (making.type == kTypeDirectory) {
+  TRY(make_owned(context, making, dir.borrow(), kMirrorName, nullptr));
+  if (making.type == kTypeDirectory && over == UpperState::kWhiteout) {
     const sys::UniqueFd made = TRY(sys::open_directory_at(dir.borrow(), kMirrorName));
     TRY(f_.whiteouts->set_opaque(made.borrow()));
   }
   layer::StagedEntry staged = f_.workdir->stage();
   TRY(writer.rename_entry(dir.borrow(), kMirrorName, staged.directory(), staged.name(), 0));
   return f_.whiteouts->publish_over(staged, place.directory(), name, making.type == kTypeDirectory);
+}
+
+/// What was made cannot be told of, so it goes again.
+Errno FileSystem::take_back(const UpperPlace& place, const char* name, Errno error) {
+  layer::StagedEntry trash = f_.workdir->stage();
+  if (const Status gone = trash.take(place.fd->borrow(), name); !gone) {
+    layer::log_clean_up("taking back " + log::printable(name), gone.error());
+  }
+  return error;
 }
 
 Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace& place,
@@ -81,7 +100,11 @@ Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace
     const TimeChange now{TimeChange::Kind::kNow, {}};
     (void)f_.writer->change_times({file.borrow(), ""}, now, now);
   }
-  const FileStat stat = TRY(sys::stat_object({place.fd->borrow(), name}));
+  const auto made = sys::stat_object({place.fd->borrow(), name});
+  if (!made) {
+    return take_back(place, name, made.error());
+  }
+  const FileStat& stat = *made;
   NodeSeed seed;
   seed.entry_type = entry_type_of(stat.mode);
   seed.layer = layer::kUpper;
@@ -103,6 +126,27 @@ Result<Entry> FileSystem::adopt(Node& parent, const char* name, const UpperPlace
   return Entry{std::move(node), shown};
 }
 
+Status FileSystem::make_at(const RequestContext& context, const Making& making,
+                           const UpperPlace& place, const char* name) {
+  bool incomplete = false;
+  if (place.part->aufs.state() == layer::AufsHint::State::kNone) {
+    const Status made = make_owned(context, making, place.fd->borrow(), name, &incomplete);
+    if ((made && !incomplete) || (!made && made.error() != EEXIST)) {
+      return made;
+    }
+  }  // else `.wh.NAME` may be there: ask first
+  const UpperState state = TRY(upper_state(place, name));
+  if (state == UpperState::kObject) {
+    return Errno{EEXIST};
+  }
+  if (state == UpperState::kAbsent && !incomplete) {
+    TRY(make_owned(context, making, place.fd->borrow(), name, &incomplete));
+  }
+  return state == UpperState::kWhiteout || incomplete
+             ? make_staged(context, making, place, name, state)
+             : Status{};
+}
+
 Result<Entry> FileSystem::make_object(const RequestContext& context, Node& parent, const char* name,
                                       const Making& making) {
   TRY(writable());
@@ -111,27 +155,7 @@ Result<Entry> FileSystem::make_object(const RequestContext& context, Node& paren
   TRY(ensure_directory_upper(parent));
   const DirLock lock{locks_, LockMode::kExclusive, &parent};
   const UpperPlace place = TRY(upper_place(parent));
-  Status made;
-  if (place.part->aufs.state() == layer::AufsHint::State::kNone) {
-    made = make_owned(context, making, place.fd->borrow(), name);
-    if (!made && made.error() != EEXIST) {
-      return made.error();
-    }
-  } else {
-    made = Errno{EEXIST};  // `.wh.NAME` may be there: ask first
-  }
-  if (!made) {
-    switch (TRY(upper_state(place, name))) {
-      case UpperState::kObject:
-        return Errno{EEXIST};
-      case UpperState::kWhiteout:
-        TRY(make_over_whiteout(context, making, place, name));
-        break;
-      case UpperState::kAbsent:
-        TRY(make_owned(context, making, place.fd->borrow(), name));
-        break;
-    }
-  }
+  TRY(make_at(context, making, place, name));
   return adopt(parent, name, place,
                making.file != nullptr ? std::move(*making.file) : sys::UniqueFd{});
 }
@@ -190,7 +214,7 @@ Result<Entry> FileSystem::create_unnamed(const RequestContext& context, Node& pa
                         return {};
                       },
                       &file};
-  TRY(make_owned(context, making, place.fd->borrow(), ""));
+  TRY(make_owned(context, making, place.fd->borrow(), "", nullptr));
   const FileStat stat = TRY(sys::stat_object({file.borrow(), ""}));
   NodeSeed seed;
   seed.entry_type = entry_type_of(stat.mode);

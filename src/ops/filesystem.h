@@ -184,12 +184,13 @@ class FileSystem {
   Result<FileStat> stat_node(node::Node& node);
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
   Status apply(const RequestContext& context, sys::ObjectRef object, node::Node& node,
-               const AttrChange& change);
-  Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
+               const AttrChange& change, bool seen);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
-  Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,
-                                              const WriteRequest& request);
-  Status leave_mode(sys::ObjectRef object, std::optional<mode_t> mode, const WriteRequest& request);
+  Status take_privileges(const RequestContext& context, sys::ObjectRef object,
+                         const WriteRequest& request);
+  Status change_owner(sys::ObjectRef object, const AttrChange& change);
+  Status kill_privileges(const RequestContext& context, sys::ObjectRef object);
+  void put_back_mtime(node::Node& node, sys::ObjectRef object, const FileStat& before);
 
   // names
   Status check_new_name(const char* name) const;
@@ -239,9 +240,12 @@ class FileSystem {
   Result<Entry> make_object(const RequestContext& context, node::Node& parent, const char* name,
                             const Making& making);
   Status make_owned(const RequestContext& context, const Making& making, sys::BorrowedFd dir,
-                    const char* name);
-  Status make_over_whiteout(const RequestContext& context, const Making& making,
-                            const UpperPlace& place, const char* name);
+                    const char* name, bool* incomplete);
+  Status make_staged(const RequestContext& context, const Making& making, const UpperPlace& place,
+                     const char* name, UpperState over);
+  Status make_at(const RequestContext& context, const Making& making, const UpperPlace& place,
+                 const char* name);
+  Errno take_back(const UpperPlace& place, const char* name, Errno error);
   Result<Entry> adopt(node::Node& parent, const char* name, const UpperPlace& place,
                       sys::UniqueFd file);
 
@@ -250,7 +254,7 @@ class FileSystem {
   node::Orphan orphan_handle(node::Node& node, sys::ObjectRef object);
   Status remove_file(node::Node& parent, const char* name, node::Node& target);
   Status before_link_change(node::Node& node, std::int64_t& union_nlink);
-  Status after_unlink(node::Node& node);
+  void after_unlink(node::Node& node);
   Status link_up(node::Node& node, const UpperPlace& place, const char* name);
 
   // rename
@@ -260,15 +264,29 @@ class FileSystem {
     node::NodeRef node;  ///< null: nothing there
     UpperPlace place;
     UpperState state = UpperState::kAbsent;
-    bool lower = false;  ///< a layer below has a visible object of that name
+    bool lower = false;           ///< a layer below has a visible object of that name
+    bool spare_whiteout = false;  ///< the rename left one where nothing is to be hidden
   };
   Status prepare_rename(node::Node& from, node::Node* to, unsigned flags);
   Status fill_side(RenameSide& side);
   Status check_rename(const RenameSide& from, const RenameSide& to, unsigned flags);
   Status rename_locked(RenameSide& from, RenameSide& to, unsigned flags);
   Status prepare_move(RenameSide& moved, const RenameSide& target);
+  /// What a replaced directory was until the rename is visible: to be put back if that fails.
+  struct ClearedTarget {
+    std::optional<layer::StagedEntry> old;
+    bool exchanged = false;
+  };
+  struct Replaced {
+    node::Orphan orphan;
+    bool link = false;  ///< a name of an indexed file
+  };
+  Status clear_target(RenameSide& to, ClearedTarget& cleared);
+  Status swap_target(RenameSide& to, layer::StagedEntry& fresh, ClearedTarget& cleared);
+  Status prepare_replaced(RenameSide& to, Replaced& replaced);
   Status publish_rename(RenameSide& from, RenameSide& to, unsigned flags);
-  Status clear_target(RenameSide& to);
+  void put_back(RenameSide& to, ClearedTarget& cleared);
+  void clean_up_after_rename(RenameSide& from, RenameSide& to, unsigned flags);
   Status prepare_directory_move(node::Node& directory, const UpperPlace& place, const char* name,
                                 bool target_has_lower);
   bool is_ancestor(node::Node& ancestor, node::Node& node);
@@ -283,6 +301,8 @@ class FileSystem {
   Status publish_named(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
                        const node::NodeNames& names,
                        const std::optional<merge::DataLocation>& data);
+  Status publish_indexed(node::Node& node, const copyup::Plan& plan, copyup::Staged& staged,
+                         const UpperPlace& place, const node::NodeNames& names);
   Status publish_index(const copyup::Plan& plan, copyup::Staged& staged, std::string& index_name);
   Status complete_data(node::Node& node);
   Status ensure_directory_upper(node::Node& directory);

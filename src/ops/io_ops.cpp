@@ -121,18 +121,14 @@ Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_
   return sys::read_at(file->borrow(), buffer, size_bytes, offset);
 }
 
-/// Asked before the write: the write of a daemon without privileges takes the bits by itself.
-Result<std::optional<mode_t>> FileSystem::mode_to_leave(const RequestContext& context,
-                                                        sys::ObjectRef object,
-                                                        const WriteRequest& request) {
+/// Before the write, as in the kernel (file_remove_privs()): a write that is done cannot fail any
+/// more because of bits that should be gone.
+Status FileSystem::take_privileges(const RequestContext& context, sys::ObjectRef object,
+                                   const WriteRequest& request) {
   if (request.privileged == PrivilegedWrite::kKeepSuid) {
-    return std::optional<mode_t>{};
+    return {};
   }
-  return mode_to_leave(context, object);
-}
-
-Status FileSystem::leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
-                              const WriteRequest& request) {
+  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object));
   if (!mode) {
     return {};
   }
@@ -148,11 +144,8 @@ Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node,
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
   const sys::ObjectRef object{file->borrow(), ""};
   if (request.origin == WriteOrigin::kCaller) {
-    const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
-    const std::size_t written =
-        TRY(f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset));
-    TRY(leave_mode(object, mode, request));
-    return written;
+    TRY(take_privileges(context, object, request));
+    return f_.writer->write_at(file->borrow(), buffer, request.size_bytes, request.offset);
   }
   // The times of cached writes come by SETATTR, which may overtake the data: the write itself must
   // not move them, nor take suid bits that were set since (what writing takes, the kernel has
@@ -162,11 +155,16 @@ Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node,
   // The kernel looks for an error only, and drops what a short answer leaves out.
   const Status written =
       f_.writer->write_all_at(file->borrow(), buffer, request.size_bytes, request.offset);
-  if ((before.mode & (kSetUid | kSetGid)) != 0) {
-    TRY(f_.writer->change_mode(object, before.mode & kPermissionMask));
-  }
-  TRY(f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
   TRY(written);
+  // The data is there: nothing below may make the kernel believe that it is lost.
+  Status kept;
+  if ((before.mode & (kSetUid | kSetGid)) != 0) {
+    kept = f_.writer->change_mode(object, before.mode & kPermissionMask);
+  }
+  put_back_mtime(node, object, before);
+  if (!kept) {
+    layer::log_clean_up("putting back the mode of " + describe(node), kept.error());
+  }
   return request.size_bytes;
 }
 
@@ -182,9 +180,16 @@ std::invoke_result_t<Change> FileSystem::keeping_mtime(Node& node, sys::ObjectRe
   const FileStat before = TRY(sys::stat_object(object));
   auto changed = change();
   if (changed) {
-    TRY(f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime}));
+    put_back_mtime(node, object, before);
   }
   return changed;
+}
+
+void FileSystem::put_back_mtime(Node& node, sys::ObjectRef object, const FileStat& before) {
+  const Status done = f_.writer->change_times(object, {}, {TimeChange::Kind::kValue, before.mtime});
+  if (!done) {
+    layer::log_clean_up("putting back the time of " + describe(node), done.error());
+  }
 }
 
 Status FileSystem::fallocate(const RequestContext& context, Node& node, int mode,
@@ -192,12 +197,11 @@ Status FileSystem::fallocate(const RequestContext& context, Node& node, int mode
   TRY(ensure_upper(node, Want::kData));
   const sys::FdPin file = TRY(open_io(node, sys::Access::kReadWrite));
   const sys::ObjectRef object{file->borrow(), ""};
-  const std::optional<mode_t> left = TRY(mode_to_leave(context, object, request));
-  TRY(keeping_mtime(node, object, request.origin, [&] {
+  TRY(take_privileges(context, object, request));
+  return keeping_mtime(node, object, request.origin, [&] {
     return f_.writer->allocate(file->borrow(), mode, request.offset,
                                static_cast<std::int64_t>(request.size_bytes));
-  }));
-  return leave_mode(object, left, request);
+  });
 }
 
 Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, Node& from,
@@ -207,13 +211,11 @@ Result<std::size_t> FileSystem::copy_file_range(const RequestContext& context, N
   const sys::FdPin source = TRY(open_io(from, sys::Access::kRead));
   const sys::FdPin target = TRY(open_io(to, sys::Access::kReadWrite));
   const sys::ObjectRef object{target->borrow(), ""};
-  const std::optional<mode_t> mode = TRY(mode_to_leave(context, object, request));
-  const std::size_t copied = TRY(keeping_mtime(to, object, request.origin, [&] {
+  TRY(take_privileges(context, object, request));
+  return keeping_mtime(to, object, request.origin, [&] {
     return f_.writer->copy_range(source->borrow(), from_offset, target->borrow(), request.offset,
                                  request.size_bytes);
-  }));
-  TRY(leave_mode(object, mode, request));
-  return copied;
+  });
 }
 
 Result<std::int64_t> FileSystem::lseek(Node& node, std::int64_t offset, int whence) {

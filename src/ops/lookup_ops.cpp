@@ -19,6 +19,7 @@ using node::NodeDirectory;
 using node::NodeNames;
 using node::NodeRef;
 using node::NodeSeed;
+using node::NodeTable;
 
 namespace {
 
@@ -67,20 +68,8 @@ void FileSystem::release(Node& node) {
 }
 
 std::string FileSystem::describe(Node& node) {
-  std::string path;
-  Node* at = &node;
-  SharedLock tree{locks_.tree};
-  while (at != &table_.root()) {
-    const NodeNames names = table_.names_of(*at);
-    if (names.parent == nullptr) {
-      return std::string{"(no name)"}.append(log::printable(path));
-    }
-    std::string longer{"/"};
-    longer.append(names.dentry->view()).append(path);
-    path = std::move(longer);
-    at = names.parent;
-  }
-  return log::printable(path.empty() ? "/" : path);
+  const NodeTable::Path path = table_.path_of(node);
+  return path.whole ? log::printable(path.text) : "(no name)" + log::printable(path.text);
 }
 
 FileSystem::Located::Located(FileSystem& fs) : fs_(fs), tree_(fs.locks_.tree) {}

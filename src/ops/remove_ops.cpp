@@ -1,4 +1,5 @@
 // unlink, rmdir and link.
+#include "base/log.h"
 #include "layer/format.h"
 #include "layer/origin.h"
 #include "ops/filesystem.h"
@@ -91,7 +92,10 @@ Status FileSystem::remove_file(Node& parent, const char* name, Node& target) {
   }
   table_.remove_name(parent, name, std::move(orphan));
   names_changed(parent);
-  return indexed ? after_unlink(target) : Status{};
+  if (indexed) {
+    after_unlink(target);
+  }
+  return {};
 }
 
 /// Writes the count that users see, relative to the upper inode's, before both change together.
@@ -103,7 +107,8 @@ Status FileSystem::before_link_change(Node& node, std::int64_t& union_nlink) {
   return write_nlink(indexed, union_nlink, static_cast<std::int64_t>(upper.nlink));
 }
 
-Status FileSystem::after_unlink(Node& node) {
+/// A name is gone, which users have seen: nothing here can fail for them.
+void FileSystem::after_unlink(Node& node) {
   std::string index_name;
   node::Orphan handle;
   const node::FileExtra before = table_.extra_of(node);
@@ -121,20 +126,34 @@ Status FileSystem::after_unlink(Node& node) {
       extra.upper_key.reset();
     }
   });
-  return index_name.empty() ? Status{}
-                            : f_.writer->unlink_file(f_.workdir->index(), index_name.c_str());
+  if (index_name.empty()) {
+    return;
+  }
+  if (const Status removed = f_.writer->unlink_file(f_.workdir->index(), index_name.c_str());
+      !removed) {
+    layer::log_clean_up("removing the index entry " + index_name, removed.error());
+  }
 }
 
-/// Gives an indexed file its name in the upper layer, where only the lower had it.
+/// Gives an indexed file its name in the upper layer, where only the lower had it. Users see no
+/// change. The count is written after the name, so that a crash in between leaves it too high: one
+/// that is too low would drop the file with a name left.
 Status FileSystem::link_up(Node& node, const UpperPlace& place, const char* name) {
   const node::FileExtra extra = table_.extra_of(node);
   const sys::ObjectRef indexed{f_.workdir->index(), extra.index_name.c_str()};
-  const FileStat upper = TRY(sys::stat_object(indexed));
-  TRY(write_nlink(indexed, extra.union_nlink, static_cast<std::int64_t>(upper.nlink) + 1));
+  TRY(mark_impure(place));
+  const FileStat before = TRY(sys::stat_object(indexed));
   layer::StagedEntry staged = f_.workdir->stage();
   TRY(f_.writer->make_link(indexed, staged.directory(), staged.name()));
-  TRY(mark_impure(place));
-  return staged.publish(place.fd->borrow(), name, 0);
+  TRY(staged.publish(place.fd->borrow(), name, 0));
+  const Status counted =
+      write_nlink(indexed, extra.union_nlink, static_cast<std::int64_t>(before.nlink) + 1);
+  if (!counted) {
+    if (const Status undone = f_.writer->unlink_file(place.fd->borrow(), name); !undone) {
+      layer::log_clean_up("taking back the name " + log::printable(name), undone.error());
+    }
+  }
+  return counted;
 }
 
 Status FileSystem::rmdir(Node& parent, const char* name) {

@@ -1,6 +1,7 @@
 // rename, in every combination. As kernel overlayfs: one rename(2) in the upper layer is the
 // visible moment; whiteouts, opaque and redirect marks are put in place so that each state between
 // two steps shows the tree as before or as after.
+#include "base/log.h"
 #include "layer/format.h"
 #include "ops/filesystem.h"
 #include "sys/dir_ops.h"
@@ -93,48 +94,66 @@ Status FileSystem::rename_locked(RenameSide& from, RenameSide& to, unsigned flag
   TRY(fill_side(to));
   TRY(check_rename(from, to, flags));
   const bool exchange = (flags & sys::kRenameExchange) != 0;
-  node::Orphan orphan;
-  const bool replaced_link = to.node && !exchange && !table_.extra_of(*to.node).index_name.empty();
+  Replaced replaced;
   if (to.node && !exchange) {
-    if (to.node->is_directory()) {
-      orphan.fd = TRY(handles_.open(*to.node, to.node->directory().parts.front()));
-      TRY(clear_target(to));
-    } else {
-      if (replaced_link && to.state != UpperState::kObject) {
-        TRY(link_up(*to.node, to.place, to.name));
-        to.state = UpperState::kObject;
-      }
-      std::int64_t union_nlink = 0;
-      if (replaced_link) {
-        TRY(before_link_change(*to.node, union_nlink));
-      }
-      const merge::DirectoryPart* part = node::part_in(
-          *to.parent, to.state == UpperState::kObject ? layer::kUpper : to.node->layer());
-      if (table_.name_count(*to.node) == 1 && part != nullptr) {
-        const sys::FdPin dir = TRY(handles_.open(*to.parent, *part));
-        orphan = orphan_of(*to.node, dir, to.name);
-      }
-    }
+    TRY(prepare_replaced(to, replaced));
   }
   TRY(prepare_move(from, to));
   if (exchange) {
     TRY(prepare_move(to, from));
   }
-  TRY(publish_rename(from, to, flags));
+  ClearedTarget cleared;
+  if (to.node && !exchange && to.node->is_directory()) {
+    TRY(clear_target(to, cleared));
+  }
+  const Status published = publish_rename(from, to, flags);
+  if (!published) {
+    put_back(to, cleared);
+    return published;
+  }
+  // Visible: from here on nothing fails.
   if (exchange) {
     table_.swap_names(*from.parent, from.name, *to.parent, to.name);
   } else {
     if (to.node) {
-      table_.remove_name(*to.parent, to.name, std::move(orphan));
       if (to.node->is_directory()) {
         handles_.forget(*to.node);
       }
+      table_.remove_name(*to.parent, to.name, std::move(replaced.orphan));
     }
     table_.move_name(*from.parent, from.name, *to.parent, to.name);
   }
   names_changed(*from.parent);
   names_changed(*to.parent);
-  return replaced_link ? after_unlink(*to.node) : Status{};
+  clean_up_after_rename(from, to, flags);
+  if (replaced.link) {
+    after_unlink(*to.node);
+  }
+  return {};
+}
+
+/// What becomes of the object that is replaced.
+Status FileSystem::prepare_replaced(RenameSide& to, Replaced& replaced) {
+  if (to.node->is_directory()) {
+    replaced.orphan.fd = TRY(handles_.open(*to.node, to.node->directory().parts.front()));
+    return {};
+  }
+  replaced.link = !table_.extra_of(*to.node).index_name.empty();
+  if (replaced.link && to.state != UpperState::kObject) {
+    TRY(link_up(*to.node, to.place, to.name));
+    to.state = UpperState::kObject;
+  }
+  if (replaced.link) {
+    std::int64_t union_nlink = 0;
+    TRY(before_link_change(*to.node, union_nlink));
+  }
+  const merge::DirectoryPart* part =
+      node::part_in(*to.parent, to.state == UpperState::kObject ? layer::kUpper : to.node->layer());
+  if (table_.name_count(*to.node) == 1 && part != nullptr) {
+    const sys::FdPin dir = TRY(handles_.open(*to.parent, *part));
+    replaced.orphan = orphan_of(*to.node, dir, to.name);
+  }
+  return {};
 }
 
 Status FileSystem::fill_side(RenameSide& side) {
@@ -174,7 +193,7 @@ Status FileSystem::check_rename(const RenameSide& from, const RenameSide& to, un
 
 /// A directory that will be replaced must be really empty: its whiteouts go by exchanging it for
 /// an empty opaque one, which looks the same.
-Status FileSystem::clear_target(RenameSide& to) {
+Status FileSystem::clear_target(RenameSide& to, ClearedTarget& cleared) {
   if (to.state != UpperState::kObject) {
     return {};
   }
@@ -196,12 +215,57 @@ Status FileSystem::clear_target(RenameSide& to) {
         TRY(sys::open_directory_at(staged.entry.directory(), staged.entry.name()));
     TRY(f_.whiteouts->set_opaque(fresh.borrow()));
   }
-  if (f_.whiteouts->abilities().exchange) {
-    return staged.entry.publish(to.place.fd->borrow(), to.name, sys::kRenameExchange);
+  const Status swapped = swap_target(to, staged.entry, cleared);
+  if (!swapped && f_.whiteouts->family() == WhiteoutFamily::kAufs) {
+    f_.whiteouts->clean_up(to.place.directory(), to.name, layer::Whiteouts::Present::kObjectBeside);
   }
-  layer::StagedEntry trash = f_.workdir->stage();
-  TRY(f_.writer->rename_entry(to.place.fd->borrow(), to.name, trash.directory(), trash.name(), 0));
-  return staged.entry.publish(to.place.fd->borrow(), to.name, 0);
+  return swapped;
+}
+
+Status FileSystem::swap_target(RenameSide& to, layer::StagedEntry& fresh, ClearedTarget& cleared) {
+  const sys::BorrowedFd dir = to.place.fd->borrow();
+  if (f_.whiteouts->abilities().exchange) {
+    TRY(fresh.publish(dir, to.name, sys::kRenameExchange));
+    cleared.old.emplace(std::move(fresh));
+    cleared.exchanged = true;
+    return {};
+  }
+  layer::StagedEntry old = f_.workdir->stage();
+  TRY(old.take(dir, to.name));
+  TRY(old.or_put_back(fresh.publish(dir, to.name, 0), dir, to.name));
+  cleared.old.emplace(std::move(old));
+  return {};
+}
+
+/// The rename failed: the directory gets its whiteouts again, or what is known of it changes.
+void FileSystem::put_back(RenameSide& to, ClearedTarget& cleared) {
+  if (!cleared.old) {
+    return;
+  }
+  const sys::BorrowedFd dir = to.place.fd->borrow();
+  Status back;
+  if (cleared.exchanged) {
+    back = cleared.old->publish(dir, to.name, sys::kRenameExchange);
+  } else {
+    layer::StagedEntry fresh = f_.workdir->stage();
+    back = fresh.take(dir, to.name);
+    if (back) {
+      back = fresh.or_put_back(cleared.old->publish(dir, to.name, 0), dir, to.name);
+    }
+  }
+  if (!back) {
+    layer::log_clean_up("putting back the replaced directory " + log::printable(to.name),
+                        back.error());
+    merge::DirectoryPart fresh;
+    fresh.layer = layer::kUpper;
+    handles_.forget(*to.node);
+    to.node->directory().parts.keep_only_upper(std::move(fresh));
+    names_changed(*to.node);
+    return;
+  }
+  if (f_.whiteouts->family() == WhiteoutFamily::kAufs) {
+    f_.whiteouts->clean_up(to.place.directory(), to.name, layer::Whiteouts::Present::kObjectBeside);
+  }
 }
 
 /// Marks that the moved object needs at its new place, put on before it moves: there they say what
@@ -276,24 +340,29 @@ Status FileSystem::publish_rename(RenameSide& from, RenameSide& to, unsigned fla
   if (target_whiteout && (from.lower || directory) && f_.whiteouts->abilities().exchange) {
     // The whiteout of the target serves the source, or is removed from there.
     TRY(writer.rename_entry(from_dir, from.name, to_dir, to.name, sys::kRenameExchange));
-    if (!from.lower) {
-      TRY(f_.whiteouts->remove(from.place.directory(), from.name,
-                               layer::Whiteouts::Present::kWhiteoutOnly));
-    }
-  } else if (from.lower) {
-    if (target_whiteout && directory) {
-      TRY(writer.unlink_file(to_dir, to.name));
-    }
-    TRY(f_.whiteouts->rename_leaving(from.place.directory(), from.name, to.place.directory(),
-                                     to.name));
-  } else {
-    if (target_whiteout && directory) {
-      TRY(writer.unlink_file(to_dir, to.name));
-    }
-    TRY(writer.rename_entry(from_dir, from.name, to_dir, to.name, 0));
+    from.spare_whiteout = !from.lower;
+    return {};
   }
-  return f_.whiteouts->remove(to.place.directory(), to.name,
-                              layer::Whiteouts::Present::kObjectBeside);
+  layer::StagedEntry whiteout = f_.workdir->stage();
+  if (target_whiteout && directory) {
+    TRY(whiteout.take(to_dir, to.name));
+  }
+  const Status moved = from.lower ? f_.whiteouts->rename_leaving(from.place.directory(), from.name,
+                                                                 to.place.directory(), to.name)
+                                  : writer.rename_entry(from_dir, from.name, to_dir, to.name, 0);
+  return target_whiteout && directory ? whiteout.or_put_back(moved, to_dir, to.name) : moved;
+}
+
+/// Whiteouts that hide nothing any more.
+void FileSystem::clean_up_after_rename(RenameSide& from, RenameSide& to, unsigned flags) {
+  if ((flags & sys::kRenameExchange) != 0) {
+    return;
+  }
+  if (from.spare_whiteout) {
+    f_.whiteouts->clean_up(from.place.directory(), from.name,
+                           layer::Whiteouts::Present::kWhiteoutOnly);
+  }
+  f_.whiteouts->clean_up(to.place.directory(), to.name, layer::Whiteouts::Present::kObjectBeside);
 }
 
 }  // namespace plyfs::ops

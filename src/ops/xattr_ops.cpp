@@ -77,16 +77,24 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
   node.lacks_capability.store(false);
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
-  TRY(f_.writer->set_xattr(object, stored.c_str(), value, flags));
-  if (stored != kAccessAcl) {
-    return {};
+  std::optional<mode_t> had;
+  if (stored == kAccessAcl) {
+    // As chmod(2) has it (Linux: posix_acl_update_mode). The kernel asks for it only in a longer
+    // form of the message, which libfuse 3.14 does not read. Before: the new ACL must not be seen
+    // with the bit.
+    const FileStat stat = TRY(sys::stat_object(object));
+    if ((stat.mode & kSetGid) != 0 && !sys::is_in_group(context, f_.gids.to_view(stat.gid))) {
+      had = stat.mode & kPermissionMask;
+      TRY(f_.writer->change_mode(object, *had & ~kSetGid));
+    }
   }
-  // As chmod(2) has it (Linux: posix_acl_update_mode). The kernel asks for it only in a longer form
-  // of the message, which libfuse 3.14 does not read.
-  const FileStat stat = TRY(sys::stat_object(object));
-  return (stat.mode & kSetGid) != 0 && !sys::is_in_group(context, f_.gids.to_view(stat.gid))
-             ? f_.writer->change_mode(object, stat.mode & kPermissionMask & ~kSetGid)
-             : Status{};
+  const Status set = f_.writer->set_xattr(object, stored.c_str(), value, flags);
+  if (!set && had) {
+    if (const Status back = f_.writer->change_mode(object, *had); !back) {
+      layer::log_clean_up("putting back the mode of " + describe(node), back.error());
+    }
+  }
+  return set;
 }
 
 Status FileSystem::removexattr(Node& node, const char* name) {

@@ -7,8 +7,10 @@
 
 namespace plyfs::test {
 
-Workspace::Workspace() {
-  std::string name = (std::filesystem::temp_directory_path() / "plyfs-unit-XXXXXX").string();
+Workspace::Workspace() : Workspace(std::filesystem::temp_directory_path()) {}
+
+Workspace::Workspace(const std::filesystem::path& room) {
+  std::string name = (room / "plyfs-unit-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) {
     throw std::runtime_error("cannot make " + name);
   }

@@ -9,6 +9,8 @@ namespace plyfs::test {
 class Workspace {
  public:
   Workspace();
+  /// In `room` instead of the directory for temporary files.
+  explicit Workspace(const std::filesystem::path& room);
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
