@@ -443,8 +443,8 @@ TEST_CASE("wrong usage exits with 1 and one line", "[config][cli]") {
     CHECK(line.failure.exit_code == 1);
     CHECK(line.failure.what.find('\n') == std::string::npos);
   }
-  CHECK(command({"plyfs", "run"}).failure.what ==
-        "not built yet: run: Function not implemented; see --help");
+  CHECK(command({"plyfs", "walk"}).failure.what ==
+        "unknown command: walk: Invalid argument; see 'plyfs --help' for the known ones");
 }
 
 TEST_CASE("umount and check take their options", "[config][cli]") {

@@ -155,11 +155,15 @@ TEST_CASE("an upper must be a directory on a writable filesystem", "[validate]")
                         "without an upper");
 }
 
-TEST_CASE("the work directory must be there, or be the default", "[validate]") {
+TEST_CASE("the work directory is there, or in a directory that is", "[validate]") {
   Scene scene;
-  SECTION("missing") {
+  SECTION("missing: it will be made") {
     scene.options.work = scene.path("nowhere");
-    CHECK(scene.verdict() == "cannot use work directory: " + scene.path("nowhere") +
+    CHECK(scene.verdict().empty());
+  }
+  SECTION("missing, and the directory that it should be in") {
+    scene.options.work = scene.path("no/where");
+    CHECK(scene.verdict() == "cannot use work directory: " + scene.path("no/where") +
                                  ": No such file or directory; create it, or correct the path");
   }
   SECTION("a file where the default should be") {
