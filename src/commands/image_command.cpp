@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "commands/image_export.h"
 #include "commands/image_import.h"
 #include "commands/image_removal.h"
 #include "commands/image_reports.h"
@@ -19,6 +20,7 @@ namespace {
 struct ImageWords {
   ImageImportWords import;
   ImageListWords list;
+  ImageExportWords outgoing;
   std::vector<std::string> names;
   bool json = false;
   bool force = false;
@@ -45,6 +47,13 @@ int remove_verb(const oci::ImageStore& store, const ImageWords& words) {
 }
 int prune_verb(const oci::ImageStore& store, const ImageWords& words) {
   return prune_images(store, words.all);
+}
+
+int export_verb(const oci::ImageStore& store, const ImageWords& words) {
+  return export_image(store, words.outgoing);
+}
+int verify_verb(const oci::ImageStore& store, const ImageWords& words) {
+  return verify_images(store, words.names);
 }
 
 constexpr const char* kNameHelp = "NAME[:TAG], or the beginning of an id";
@@ -76,6 +85,17 @@ void set_up_image(CLI::App& app, ImageWords& words, ImageVerb& chosen) {
       add_verb(app, "prune", "remove images without a name, layers and blobs of no image",
                prune_verb, chosen);
   prune.add_flag("-a,--all", words.all, "all images that nothing uses");
+  CLI::App& verify = add_verb(app, "verify", "read all of it, and compare", verify_verb, chosen);
+  verify.add_option("NAME", words.names, "images (default: all)");
+  CLI::App& outgoing = add_verb(app, "export", "write an archive", export_verb, chosen);
+  outgoing.add_option("NAME", words.outgoing.name, kNameHelp)->required();
+  outgoing.add_option("FILE", words.outgoing.target, "- writes to standard output")->required();
+  outgoing.add_option("--format", words.outgoing.format, "oci or docker")
+      ->check(CLI::IsMember({"oci", "docker"}))
+      ->type_name("FORMAT");
+  outgoing.add_option("--progress", words.outgoing.progress, "auto, plain or none")
+      ->check(CLI::IsMember({"auto", "plain", "none"}))
+      ->type_name("KIND");
   app.footer(
       "Examples:\n  plyfs image import debian.tar --ref debian\n  plyfs image ls\n"
       "  plyfs mount --image debian --upper up merged\n  plyfs run --image debian -- bash\n"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "commands/image_export.h"
 #include "commands/output.h"
 #include "commands/progress.h"
 #include "commands/stack_argument.h"
@@ -41,6 +42,7 @@ struct Arguments {
   std::string progress = "auto";
   bool json = false;
   bool all = false;
+  ImageCommitWords image;
 };
 
 int fail(const Failure& failure) { return complain(kProgram, failure); }
@@ -349,6 +351,14 @@ void set_up(CLI::App& app, Arguments& arguments) {
     app.add_option("--format", arguments.format,
                    "of a directory: overlay, userxattr or aufs (default: what you may write)")
         ->check(CLI::IsMember({"overlay", "userxattr", "aufs"}));
+    app.add_option("--image", arguments.image.reference,
+                   "instead of TARGET: a new image in the store, on the layers of the present one")
+        ->type_name("NAME[:TAG]");
+    app.add_option("--message", arguments.image.message, "for its history")->type_name("TEXT");
+    app.add_option("--author", arguments.image.author, "who made it")->type_name("TEXT");
+    config::add_repeated(app, "-c,--change", arguments.image.changes,
+                         "of its config, as in a Dockerfile: ENV=K=V, CMD=[\"word\"], WORKDIR=DIR")
+        ->type_name("WORD=VALUE");
   }
   app.footer(
       "TARGET is a new directory, or a .tar, .tar.gz or .tar.zst (an OCI layer).\n"
@@ -362,7 +372,8 @@ int run(Arguments& arguments) {
     return convert(arguments);
   }
   auto& words = arguments.positionals;
-  const bool has_target = arguments.command != "diff";
+  const bool to_image = !arguments.image.reference.empty();
+  const bool has_target = arguments.command != "diff" && !to_image;
   if (has_target) {
     if (words.empty()) {
       return fail(config::usage_failure({"no target given", arguments.command, Errno{EINVAL},
@@ -376,6 +387,11 @@ int run(Arguments& arguments) {
         {"too many arguments", words[1], Errno{E2BIG}, "see 'plyfs COMMAND --help'"}));
   }
   arguments.stack.target = words.empty() ? "" : words.front();
+  if (to_image) {
+    arguments.image.progress = arguments.progress;
+    arguments.image.json = arguments.json;
+    return commit_to_image(arguments.stack, arguments.image);
+  }
   Failure failure;
   const auto stack = open_stack(arguments.stack, failure);
   if (!stack) {

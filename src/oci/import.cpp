@@ -44,7 +44,7 @@ class Import {
     budget_.entries = options.limits.entries;
   }
 
-  MaybeFailure run(std::vector<ImportedImage>& imported) {
+  MaybeFailure find_and_run(std::vector<ImportedImage>& imported) {
     sys::UniqueFd alive;
     if (auto failure = store_.make_stage(stage_, alive)) {
       return failure;
@@ -56,6 +56,18 @@ class Import {
     if (auto failure = choose_images()) {
       return failure;
     }
+    return run(imported);
+  }
+
+  MaybeFailure run(const std::string& stage, std::vector<FoundImage> found,
+                   std::vector<ImportedImage>& imported) {
+    stage_ = stage;
+    found_ = std::move(found);
+    return run(imported);
+  }
+
+ private:
+  MaybeFailure run(std::vector<ImportedImage>& imported) {
     const auto marks = make_jobs();
     if (!marks) {
       return system_failure({"cannot use the image store", stage_, marks.error(),
@@ -72,7 +84,6 @@ class Import {
     return std::nullopt;
   }
 
- private:
   MaybeFailure find() {
     FindTrouble trouble;
     auto source = Source::open(options_.path, stage_,
@@ -128,10 +139,10 @@ class Import {
     for (const FoundImage& image : found_) {
       for (std::size_t i = 0; i < image.layers.size(); ++i) {
         const std::string& diff_id = image.facts.diff_ids[i];
-        if (jobs_of_.contains(diff_id)) {
+        const LayerSource& source = image.layers[i];
+        if (jobs_of_.contains(diff_id) || !source.blob.file) {
           continue;
         }
-        const LayerSource& source = image.layers[i];
         LayerJob job{source, diff_id, !store_.has_layer(diff_id), stage_ + "/" + hex_of(diff_id),
                      ""};
         const bool has_blob = !source.digest.empty() && store_.has_blob(source.digest);
@@ -202,7 +213,6 @@ class Import {
     record.config_media_type = image.config_media_type;
     record.platform = image.facts.platform;
     record.imported = store::timestamp();
-    record.blobs = options_.keep_blobs;
     for (std::size_t i = 0; i < image.layers.size(); ++i) {
       const std::string& diff_id = image.facts.diff_ids[i];
       ImageLayer layer{diff_id, image.layers[i].digest, image.layers[i].blob.size_bytes,
@@ -234,8 +244,8 @@ class Import {
     }
     // Somebody may have removed a layer since it was found there.
     for (const ImageLayer& layer : result.record.layers) {
-      if (!store_.has_layer(layer.diff_id) ||
-          (options_.keep_blobs && !store_.has_blob(layer.digest))) {
+      result.record.blobs = result.record.blobs && store_.has_blob(layer.digest);
+      if (!store_.has_layer(layer.diff_id)) {
         return system_failure({"a layer was removed while it was imported", layer.diff_id,
                                Errno{EAGAIN}, "import it again"});
       }
@@ -282,7 +292,13 @@ class Import {
 
 MaybeFailure import_images(const ImageStore& store, const ImportOptions& options,
                            std::vector<ImportedImage>& imported) {
-  return Import{store, options}.run(imported);
+  return Import{store, options}.find_and_run(imported);
+}
+
+MaybeFailure import_found(const ImageStore& store, const std::string& stage,
+                          std::vector<FoundImage> found, const ImportOptions& options,
+                          std::vector<ImportedImage>& imported) {
+  return Import{store, options}.run(stage, std::move(found), imported);
 }
 
 }  // namespace plyfs::oci

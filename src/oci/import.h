@@ -46,4 +46,10 @@ struct ImportedImage {
 MaybeFailure import_images(const ImageStore& store, const ImportOptions& options,
                            std::vector<ImportedImage>& imported);
 
+/// The same of images that somebody else found or made. A layer whose blob has no file is in the
+/// store. `stage` is one of the store's; what the images' extents lie in must stay until then.
+MaybeFailure import_found(const ImageStore& store, const std::string& stage,
+                          std::vector<FoundImage> found, const ImportOptions& options,
+                          std::vector<ImportedImage>& imported);
+
 }  // namespace plyfs::oci
