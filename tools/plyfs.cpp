@@ -1,4 +1,5 @@
 // The plyfs command: parse, validate, go to the background, mount, serve.
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -22,6 +23,7 @@
 #include "commands/volume_transfer.h"
 #include "config/check_report.h"
 #include "config/cli.h"
+#include "config/cli_stack.h"
 #include "config/config_file.h"
 #include "config/failure_text.h"
 #include "config/umount.h"
@@ -206,6 +208,10 @@ plyfs::config::Surroundings surroundings() {
 int run(std::span<const char* const> arguments) {
   if (const auto exit_code = plyfs::commands::run_layer_command(arguments)) {
     return *exit_code;
+  }
+  if (arguments.size() == 5 && plyfs::config::command_of(arguments) == "image" &&
+      std::string_view{arguments[2]} == "mount") {
+    return run(std::array{arguments[0], "mount", "--image", arguments[3], arguments[4]});
   }
   if (const auto exit_code = plyfs::commands::run_image_command(arguments)) {
     return *exit_code;

@@ -16,15 +16,8 @@ std::optional<Failure> open_named(const std::string& name, oci::ImageStack& stac
   return oci::open_image(store, name, stack);
 }
 
-}  // namespace
-
-std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held) {
-  RunDefaults defaults;
-  return use_image(options, held, defaults);
-}
-
-std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held,
-                                 RunDefaults& defaults) {
+std::optional<Failure> open_into(MountOptions& options, sys::UniqueFd& held, RunDefaults& defaults,
+                                 oci::WithVolumes volumes) {
   oci::ImageStack stack;
   if (options.image.empty()) {
     return std::nullopt;
@@ -32,12 +25,25 @@ std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held,
   if (auto failure = open_named(options.image, stack)) {
     return failure;
   }
-  oci::add_image(stack, oci::WithVolumes::kYes, options);
+  oci::add_image(stack, volumes, options);
   held = std::move(stack.held);
   oci::RunDefaults& said = stack.defaults;
   defaults = {said.environment, said.entrypoint, said.command,
               said.directory,   said.user,       oci::signal_number(said.stop_signal)};
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held) {
+  RunDefaults defaults;
+  return open_into(options, held, defaults,
+                   options.upper ? oci::WithVolumes::kYes : oci::WithVolumes::kNo);
+}
+
+std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held,
+                                 RunDefaults& defaults) {
+  return open_into(options, held, defaults, oci::WithVolumes::kYes);
 }
 
 std::optional<Failure> enter_image_namespace() {

@@ -21,11 +21,11 @@ struct RunDefaults {
   std::optional<int> stop_signal;
 };
 
-/// Where `options.image` names an image, its layers and volumes come into `options`; `held` keeps
-/// it. Nothing to do where it names none.
+/// Where `options.image` names an image, its layers and, with an upper, its volumes come into
+/// `options`; `held` keeps it. Nothing to do where it names none.
 std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held);
 
-/// The same, with what the image says about running it.
+/// The same for a run, with what the image says about it; always with the volumes.
 std::optional<Failure> use_image(MountOptions& options, sys::UniqueFd& held, RunDefaults& defaults);
 
 /// Enters the user namespace of runs where this user has subordinate ids: there the owners of

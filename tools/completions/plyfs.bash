@@ -47,7 +47,7 @@ _plyfs_volume() {
 
 _plyfs_image() {
   if ((COMP_CWORD == 2)); then
-    echo import ls inspect history rm prune
+    echo import ls inspect history rm prune verify mount export
     return
   fi
   case ${COMP_WORDS[2]} in
@@ -61,7 +61,7 @@ _plyfs_image() {
     prune) echo -a --all ;;
   esac
   case ${COMP_WORDS[2]} in
-    inspect | history | rm) plyfs image ls -q 2>/dev/null ;;
+    inspect | history | rm | verify | mount | export) plyfs image ls -q 2>/dev/null ;;
   esac
 }
 
@@ -95,7 +95,7 @@ _plyfs() {
     umount) words+=" -l --lazy $(_plyfs_mounts)" ;;
     check) words+=" $layers --config --image --json" ;;
     diff) words+=" $layers --all --json $(_plyfs_mounts)" ;;
-    commit) words+=" $layers --format --progress --json $(_plyfs_mounts)" ;;
+    commit) words+=" $layers --image --message --author -c --change --format --progress --json $(_plyfs_mounts)" ;;
     flatten) words+=" $layers --progress --json $(_plyfs_mounts)" ;;
     convert) words+=' --to --progress --json' ;;
   esac

@@ -1,7 +1,7 @@
 # fish completion of plyfs and plyfs-dump
 set -l commands mount umount ls inspect rm volume image run exec ps unshare check diff commit flatten convert
 set -l verbs create ls inspect rm prune export import
-set -l image_verbs import ls inspect history rm prune
+set -l image_verbs import ls inspect history rm prune verify mount export
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c plyfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'of the program'
 complete -c plyfs -l help -d 'options and examples'
@@ -25,7 +25,7 @@ complete -c plyfs -n $mounting -l volumes-from -x -a '(plyfs ls -q 2>/dev/null)'
 complete -c plyfs -n $mounting -l strict-volumes -d 'create no host directories'
 complete -c plyfs -n $mounting -l name -x -d 'keep a record under this name'
 complete -c plyfs -n '__fish_seen_subcommand_from mount run check' -l config -r -d 'options from a file'
-complete -c plyfs -n '__fish_seen_subcommand_from mount run check' -l image -x -a '(plyfs image ls -q 2>/dev/null)' -d 'the layers of an image'
+complete -c plyfs -n '__fish_seen_subcommand_from mount run check commit' -l image -x -a '(plyfs image ls -q 2>/dev/null)' -d 'the layers of an image'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -l save -r -d 'options to a file'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -s f -l foreground -d 'stay in the foreground'
 complete -c plyfs -n '__fish_seen_subcommand_from mount' -s d -l debug -d 'log requests'
@@ -93,3 +93,6 @@ complete -c plyfs-dump -l progress -x -a 'auto plain none'
 complete -c plyfs-dump -l repair -d 'remove left-overs'
 complete -c plyfs-dump -l watch -d 'again and again'
 complete -c plyfs-dump -l interval -x -d 'seconds'
+complete -c plyfs -n '__fish_seen_subcommand_from commit' -l message -x -d 'for the history'
+complete -c plyfs -n '__fish_seen_subcommand_from commit' -l author -x -d 'who made it'
+complete -c plyfs -n '__fish_seen_subcommand_from commit' -s c -l change -x -d 'of the config'
