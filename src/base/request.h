@@ -12,7 +12,8 @@ struct RequestContext {
   uid_t uid = 0;
   gid_t gid = 0;
   mode_t umask = 0;
-  pid_t pid = 0;
+  /// SETXATTR of an ACL: the kernel says that the caller is not in the file's group.
+  bool outside_of_group = false;
 };
 
 enum class Plus : std::uint8_t {

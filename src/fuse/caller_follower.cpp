@@ -20,7 +20,7 @@ constexpr std::uint32_t kLongestWait = 8;  // requests; D-064
 
 CallerFollower::CallerFollower(bool on) {
   const auto allowed =
-      on ? sys::ProcessorSet::of_thread(0) : Result<sys::ProcessorSet>{Errno{ENOTSUP}};
+      on ? sys::ProcessorSet::of_this_thread() : Result<sys::ProcessorSet>{Errno{ENOTSUP}};
   if (allowed && allowed->count() > 1) {
     allowed_ = *allowed;
   }
@@ -39,12 +39,12 @@ void CallerFollower::note(pid_t caller) {
   }
   ++streak_;
   if (streak_ == kFirstLook) {
-    look_at(caller);
+    try_another();
     patience_ = kAskEvery;
     next_look_ = streak_ + patience_;
   } else if (streak_ > kFirstLook && streak_ % kAskEvery == 0 && seems_apart() &&
              streak_ >= next_look_) {
-    patience_ = look_at(caller) ? kAskEvery : std::min(2 * patience_, kLongestWait);
+    patience_ = try_another() ? kAskEvery : std::min(2 * patience_, kLongestWait);
     next_look_ = streak_ + patience_;
   }
 }
@@ -62,16 +62,11 @@ bool CallerFollower::move_to(const sys::ProcessorSet& processors) {
   return true;
 }
 
-bool CallerFollower::look_at(pid_t caller) {
-  const auto of_caller = sys::ProcessorSet::of_thread(caller);
-  if (!of_caller) {
-    return false;
-  }
-  if (of_caller->count() == 1) {
-    return move_to(*of_caller);
-  }
-  const auto processor = sys::last_processor(caller);
-  return processor && move_to(sys::ProcessorSet::only(*processor));
+// The caller cannot be asked where it runs: its /proc may wait for a lock that it holds until we
+// answer. Whether it is here shows by itself; so where it is not, the next processor is tried.
+bool CallerFollower::try_another() {
+  const unsigned here = sys::current_processor();
+  return move_to(sys::ProcessorSet::only(bound_to_ ? allowed_->next_after(here) : here));
 }
 
 void CallerFollower::set_free() {
@@ -84,7 +79,7 @@ RingPlace::RingPlace(unsigned processor, bool on) : processor_(processor) {
   if (!on) {
     return;
   }
-  if (const auto allowed = sys::ProcessorSet::of_thread(0)) {
+  if (const auto allowed = sys::ProcessorSet::of_this_thread()) {
     allowed_ = *allowed;
     move(false);
   }

@@ -48,7 +48,7 @@ class CallerFollower {
   /// Whether this thread has been sleeping between requests since it was asked last.
   bool seems_apart();
   /// These two return whether this thread was moved.
-  bool look_at(pid_t caller);
+  bool try_another();
   bool move_to(const sys::ProcessorSet& processors);
 
   std::optional<sys::ProcessorSet> allowed_;   ///< none: switched off

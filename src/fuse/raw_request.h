@@ -25,6 +25,7 @@ struct RawRequest {
   bool times_of_cache = false;      ///< SETATTR of mtime and ctime alone: the kernel's cached ones
   std::uint64_t answered_ticks = 0;  ///< when the reply was ready; 0: not answered
   bool failed = false;               ///< the reply was an error
+  bool outside_of_group = false;     ///< SETXATTR of an ACL: the caller is not in the file's group
   bool unnamed = false;              ///< FUSE_TMPFILE, handed to libfuse as a CREATE
 };
 
@@ -37,6 +38,7 @@ struct ReplyPath {
   sys::FuseRing* ring = nullptr;
   sys::FuseRing::Slot* slot = nullptr;  ///< null once answered, and for a request from `device`
   bool own_ring = true;                 ///< the calling thread is the ring's
+  std::uint64_t unique = 0;             ///< of the request: nothing else may leave by this way
 };
 
 /// Of the request being served by the calling thread.

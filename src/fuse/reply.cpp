@@ -2,6 +2,8 @@
 
 #include <sys/statvfs.h>
 
+#include "fuse/raw_request.h"
+
 namespace plyfs::fuse {
 
 struct stat to_stat(const FileStat& stat) {
@@ -64,7 +66,7 @@ struct statvfs to_statvfs(const FilesystemStat& stat) {
 
 RequestContext context_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  return {context->uid, context->gid, context->umask & 0777, context->pid};
+  return {context->uid, context->gid, context->umask & 0777, raw_request().outside_of_group};
 }
 
 }  // namespace plyfs::fuse

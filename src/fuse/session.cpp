@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/log.h"
@@ -44,7 +45,7 @@ constexpr unsigned kManyProcessors = 16;  // from here on one ring for each is e
 
 /// libfuse 3.14 knows neither KILLPRIV_V2, without which every write asks for security.capability
 /// first, nor that files past the page cache may be mapped (D-039), nor io_uring: all are accepted
-/// here, in its reply to INIT.
+/// here, in its reply to INIT. So is the longer SETXATTR, which tells who is in a file's group.
 void accept_more(const RawRequest& raw, const iovec& reply) {
   fuse_init_out out{};
   if (reply.iov_len < sizeof out) {
@@ -54,6 +55,7 @@ void accept_more(const RawRequest& raw, const iovec& reply) {
   if ((raw.offered_flags & FUSE_HANDLE_KILLPRIV_V2) != 0) {
     out.flags = (out.flags & ~std::uint32_t{FUSE_HANDLE_KILLPRIV}) | FUSE_HANDLE_KILLPRIV_V2;
   }
+  out.flags |= static_cast<std::uint32_t>(raw.offered_flags & FUSE_SETXATTR_EXT);
   const std::uint64_t more = (raw.offered_flags & kDirectIoAllowMmap) |
                              (raw.use_rings ? kOverIoUring : 0) |
                              (raw.use_passthrough ? kPassthrough : 0);
@@ -120,6 +122,12 @@ long on_writev(int /*fd*/, iovec* parts, int count, void* /*user_data*/) {
   if (raw.backing != 0 && !notification && header.error == 0 && count >= 2) {
     name_backing(raw.backing, parts[1]);
   }
+  if (!notification && header.unique != path.unique) {
+    // Whoever's it is, it must not become the answer to the request at hand. The kernel knows no
+    // such request here, and says so.
+    log::write(log::Level::kError, "a reply to another request");
+    return write_reply(path.device, parts, count);
+  }
   if (path.slot == nullptr || notification) {
     return write_reply(path.device, parts, count);
   }
@@ -151,8 +159,27 @@ bool is_forget(std::uint32_t opcode) {
   return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
 }
 
+/// Takes out of a SETXATTR the part that libfuse 3.14 does not know. The message then begins later.
+void shorten_setxattr(std::span<char>& message, RawRequest& raw) {
+  constexpr std::size_t kMore = sizeof(fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+  constexpr std::size_t kBefore = sizeof(fuse_in_header) + FUSE_COMPAT_SETXATTR_IN_SIZE;
+  if (message.size() < kBefore + kMore) {
+    return;
+  }
+  raw.outside_of_group = (body_of<fuse_setxattr_in>(message.data(), message.size()).setxattr_flags &
+                          FUSE_SETXATTR_ACL_KILL_SGID) != 0;
+  fuse_in_header header = header_of(message.data());
+  header.len -= std::uint32_t{kMore};
+  std::memcpy(message.data(), &header, sizeof header);
+  std::memmove(message.data() + kMore, message.data(), kBefore);
+  message = message.subspan(kMore);
+}
+
 /// Reads what libfuse drops, and turns TMPFILE into a CREATE (same body) marked as unnamed.
-void inspect(char* message, std::size_t size) {
+/// `long_setxattr`: INIT has agreed on it.
+void inspect(std::span<char>& bytes, bool long_setxattr) {
+  char* const message = bytes.data();
+  const std::size_t size = bytes.size();
   RawRequest raw;
   fuse_in_header header{};
   std::memcpy(&header, message, std::min(size, sizeof header));
@@ -181,6 +208,11 @@ void inspect(char* message, std::size_t size) {
     case FUSE_OPEN:
       raw.kill_suid_sgid =
           (body_of<fuse_open_in>(message, size).open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
+      break;
+    case FUSE_SETXATTR:
+      if (long_setxattr) {
+        shorten_setxattr(bytes, raw);
+      }
       break;
     case FUSE_TMPFILE:
       raw.unnamed = true;
@@ -321,13 +353,21 @@ Session::Served Session::serve_one(int device, char* buffer, CallerFollower* fol
 std::uint64_t Session::process(char* bytes, std::size_t size) {
   const std::uint64_t began = ticks_now();
   const std::uint32_t opcode = header_of(bytes).opcode;
-  inspect(bytes, size);
-  if (opcode == FUSE_INIT && (raw_request().offered_flags & kOverIoUring) != 0) {
-    raw_request().use_rings = make_rings();
+  if (opcode == FUSE_INTERRUPT) {
+    // Not for libfuse, which would answer it later, from whichever thread serves a request then.
+    // No request of ours waits for what an interruption could end; the kernel expects no answer.
+    return 0;
+  }
+  std::span<char> message_bytes{bytes, size};
+  inspect(message_bytes, long_setxattr_);
+  reply_path().unique = raw_request().unique;
+  if (opcode == FUSE_INIT) {
+    long_setxattr_ = (raw_request().offered_flags & FUSE_SETXATTR_EXT) != 0;
+    raw_request().use_rings = (raw_request().offered_flags & kOverIoUring) != 0 && make_rings();
   }
   fuse_buf message{};
-  message.mem = bytes;
-  message.size = size;
+  message.mem = message_bytes.data();
+  message.size = message_bytes.size();
   message.fd = -1;
   fuse_session_process_buf(session_, &message);
   const RawRequest& raw = raw_request();

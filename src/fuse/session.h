@@ -116,6 +116,7 @@ class Session {
   std::atomic<std::uint64_t> served_{0};  ///< requests, by that worker
   std::vector<Ring> rings_;               ///< empty: requests are read from the device
   std::atomic<bool> uses_rings_{false};
+  bool long_setxattr_ = false;  ///< from INIT on, before there are workers
   std::atomic<bool> passes_through_{false};
   std::atomic<bool> rings_failed_{false};
   sys::UniqueFd wake_;  ///< eventfd: stop() or a worker's end

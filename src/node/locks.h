@@ -2,6 +2,10 @@
 //   copy-up lock of a file  →  tree (shared; exclusive to rename directories)  →
 //   DirLocks (all that an operation needs, taken at once, in stripe order)  →  NodeTable::mu,
 //   ListingCache::mu, FdCache shards (leaves).
+// A thread that answers requests never waits for a caller, directly or through /proc, nor for
+// anything that needs the mount: whoever waits for the answer may hold what we would wait for
+// (execve(2) writes back the files that it closes, under the lock that readers of its /proc take).
+// tests/lint/waiting_test.py looks after that.
 // None is held across a reply to the kernel. NodeTable::mu is never held across a system call.
 #pragma once
 

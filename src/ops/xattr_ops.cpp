@@ -79,11 +79,10 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
   const sys::ObjectRef object = TRY(located.find(node));
   std::optional<mode_t> had;
   if (stored == kAccessAcl) {
-    // As chmod(2) has it (Linux: posix_acl_update_mode). The kernel asks for it only in a longer
-    // form of the message, which libfuse 3.14 does not read. Before: the new ACL must not be seen
-    // with the bit.
+    // As chmod(2) has it (Linux: posix_acl_update_mode). Before: the new ACL must not be seen with
+    // the bit.
     const FileStat stat = TRY(sys::stat_object(object));
-    if ((stat.mode & kSetGid) != 0 && !sys::is_in_group(context, f_.gids.to_view(stat.gid))) {
+    if ((stat.mode & kSetGid) != 0 && context.outside_of_group) {
       had = stat.mode & kPermissionMask;
       TRY(f_.writer->change_mode(object, *had & ~kSetGid));
     }

@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 namespace plyfs::sys {
@@ -51,22 +50,6 @@ bool set_fsetid(bool effective) {
     (void)::syscall(SYS_capset, &header, data);
   }
   return was;
-}
-
-bool process_has_group(pid_t pid, gid_t gid) {
-  std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
-  std::string word;
-  while (status >> word && word != "Groups:") {
-  }
-  std::string line;
-  std::getline(status, line);
-  std::istringstream groups{line};
-  for (gid_t group = 0; groups >> group;) {
-    if (group == gid) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace
@@ -120,9 +103,15 @@ ScopedWithoutFsetid::~ScopedWithoutFsetid() {
   }
 }
 
+namespace {
+
+/// Supplementary groups are not known: only the caller's /proc tells them, and who answers requests
+/// waits for no caller (N-31).
 bool is_in_group(const RequestContext& caller, gid_t group) {
-  return caller.uid == 0 || caller.gid == group || process_has_group(caller.pid, group);
+  return caller.uid == 0 || caller.gid == group;
 }
+
+}  // namespace
 
 std::optional<mode_t> mode_to_leave(const RequestContext& caller, const FileStat& stat,
                                     gid_t group) {

@@ -49,10 +49,6 @@ class ScopedWithoutFsetid {
   bool had_ = false;
 };
 
-/// Whether the caller of a request may give `group` (as users see it) away with a sgid bit: root,
-/// or a member; supplementary groups are what /proc/PID/status says, none when the process is gone.
-bool is_in_group(const RequestContext& caller, gid_t group);
-
 /// The mode that is left after a write, chown or truncate by a caller without CAP_FSETID (Linux:
 /// setattr_should_drop_suidgid). suid goes always; sgid goes where the group may execute, and where
 /// the caller is not in the group, which users see as `group`. No value where nothing is

@@ -11,14 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 
 #include "sys/checked.h"
 
 namespace plyfs::sys {
-Result<ProcessorSet> ProcessorSet::of_thread(pid_t tid) {
+Result<ProcessorSet> ProcessorSet::of_this_thread() {
   ProcessorSet set;
-  const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof set.words_, set.words_.data());
+  const long bytes = ::syscall(SYS_sched_getaffinity, 0, sizeof set.words_, set.words_.data());
   if (bytes < 0) {
     return Errno{errno};
   }
@@ -52,33 +51,25 @@ bool ProcessorSet::contains(const ProcessorSet& other) const {
   return true;
 }
 
+unsigned ProcessorSet::next_after(unsigned processor) const {
+  constexpr unsigned kBits = kMostProcessors;
+  for (unsigned step = 1; step < kBits; ++step) {
+    const unsigned at = (processor + step) % kBits;
+    if ((words_[at / kWordBits] >> (at % kWordBits) & 1U) != 0) {
+      return at;
+    }
+  }
+  return processor;
+}
+
 Status ProcessorSet::apply() const {
   return checked(static_cast<int>(
       ::syscall(SYS_sched_setaffinity, 0, used_ * sizeof(unsigned long), words_.data())));
 }
 
-Result<unsigned> last_processor(pid_t tid) {
-  constexpr int kFieldsAfterName =
-      39 - 3;  // "processor" is the 39th, the state behind the name the third
-  char path[32];
-  (void)std::snprintf(path, sizeof path, "/proc/%d/stat", tid);
-  const UniqueFd file{::open(path, O_RDONLY | O_CLOEXEC)};
-  char text[1024];
-  const ssize_t got = file.valid() ? ::read(file.borrow().get(), text, sizeof text - 1) : -1;
-  if (got < 0) {
-    return Errno{ESRCH};
-  }
-  text[got] = '\0';
-  const char* at = std::strrchr(text, ')');  // the name may hold anything
-  at = at != nullptr ? std::strchr(at, ' ') : nullptr;
-  for (int field = 0; at != nullptr && field < kFieldsAfterName; ++field) {
-    at = std::strchr(at + 1, ' ');
-  }
-  unsigned processor = 0;
-  if (at == nullptr || std::sscanf(at, "%u", &processor) != 1) {
-    return Errno{EINVAL};
-  }
-  return processor;
+unsigned current_processor() {
+  const int processor = ::sched_getcpu();
+  return processor < 0 ? 0 : static_cast<unsigned>(processor);
 }
 
 std::uint64_t sleeps() {

@@ -17,12 +17,13 @@ namespace plyfs::sys {
 /// memory is allocated, so that a worker can move also when there is none.
 class ProcessorSet {
  public:
-  /// Those of the thread `tid` of our pid namespace, 0 for the calling one (sched_getaffinity(2)).
-  /// ESRCH when it has ended.
-  static Result<ProcessorSet> of_thread(pid_t tid);
+  /// Those of the calling thread (sched_getaffinity(2)).
+  static Result<ProcessorSet> of_this_thread();
   static ProcessorSet only(unsigned processor);
   [[nodiscard]] int count() const;
   [[nodiscard]] bool contains(const ProcessorSet& other) const;
+  /// The member after `processor`, in a circle; `processor` itself where there is no other.
+  [[nodiscard]] unsigned next_after(unsigned processor) const;
   /// Restricts the calling thread to these, and moves it there if it runs elsewhere.
   Status apply() const;
   bool operator==(const ProcessorSet& other) const { return words_ == other.words_; }
@@ -34,9 +35,8 @@ class ProcessorSet {
   std::size_t used_ = 0;                                            ///< words
 };
 
-/// Where the thread `tid` of our pid namespace runs, or ran last: proc_pid_stat(5). ESRCH when it
-/// has ended, EINVAL where that cannot be read.
-Result<unsigned> last_processor(pid_t tid);
+/// Where the calling thread runs.
+unsigned current_processor();
 
 /// How often the calling thread has slept so far: getrusage(2), ru_nvcsw. Costs a fifth of a
 /// microsecond.

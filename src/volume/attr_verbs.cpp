@@ -135,7 +135,7 @@ Status VolumeTree::setxattr(const RequestContext& context, VolumeNode& node, con
   }
   // As chmod(2) has it (Linux: posix_acl_update_mode).
   const FileStat stat = TRY(sys::stat_object({object->borrow(), ""}));
-  return (stat.mode & kSetGid) != 0 && !sys::is_in_group(context, options_.gids.to_view(stat.gid))
+  return (stat.mode & kSetGid) != 0 && context.outside_of_group
              ? sys::change_mode({object->borrow(), ""}, stat.mode & kPermissionMask & ~kSetGid)
              : Status{};
 }

@@ -46,16 +46,18 @@ TEST_CASE("a watch without a shift never ends it", "[ring]") {
 }
 
 TEST_CASE("scheduling: sets of processors, and what the machine tells", "[ring]") {
-  const auto all = sys::ProcessorSet::of_thread(0);
+  const auto all = sys::ProcessorSet::of_this_thread();
   REQUIRE(all);
   REQUIRE(all->count() >= 1);
   CHECK(all->contains(*all));
   CHECK(sys::ProcessorSet::only(70).count() == 1);
   CHECK_FALSE(sys::ProcessorSet::only(3).contains(sys::ProcessorSet::only(70)));
-  CHECK(sys::ProcessorSet::of_thread(-1).error() == ESRCH);
+  CHECK(sys::ProcessorSet::only(70).next_after(3) == 70);
+  CHECK(sys::ProcessorSet::only(70).next_after(70) == 70);
+  CHECK(all->contains(sys::ProcessorSet::only(sys::current_processor())));
   CHECK(sys::runnable_threads() >= 1);
   std::thread{[&] {
-    CHECK(sys::ProcessorSet::of_thread(0)->apply());
+    CHECK(sys::ProcessorSet::of_this_thread()->apply());
     CHECK(sys::yield_to_everybody());
     CHECK(::sched_getscheduler(0) == SCHED_IDLE);
     CHECK(::syscall(SYS_ioprio_get, 1, 0) == (2 << 13 | 4));  // best effort, not idle
