@@ -120,7 +120,7 @@ class MountVolumes::Walk {
   }
 
   static volume::DirectoryId id_of(const volume::VolumeNode& node) {
-    return reinterpret_cast<volume::DirectoryId>(&node) | fuse::kVolumeTag;
+    return fuse::hidden_id(&node) | fuse::kVolumeTag;
   }
 
   Result<Found> find(const std::string& name) {
@@ -150,7 +150,7 @@ class MountVolumes::Walk {
       }
       found.type = entry->stat.type();
       found.place.in_union = entry->node.get();
-      found.place.id = reinterpret_cast<volume::DirectoryId>(entry->node.get());
+      found.place.id = fuse::hidden_id(entry->node.get());
       v_.kept_.push_back(std::move(entry->node));
     }
     found.exists = true;

@@ -61,8 +61,19 @@ void catch_signals() {
   struct sigaction stop = {};
   stop.sa_handler = on_stop_signal;
   stop.sa_flags = SA_RESTART;
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     (void)::sigaction(signal, &stop, nullptr);
+  }
+  // Their default would end the process, and leave a dead mount. A handler that does nothing, since
+  // ignoring would be inherited by programs that are started.
+  struct sigaction nothing = stop;
+  nothing.sa_handler = [](int) {};
+  for (const int signal : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ, SIGPOLL,
+                           SIGPWR, SIGSTKFLT}) {
+    (void)::sigaction(signal, &nothing, nullptr);
+  }
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) {
+    (void)::sigaction(signal, &nothing, nullptr);
   }
 }
 

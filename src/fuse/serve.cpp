@@ -35,12 +35,11 @@ class ReplyBuffer {
 }  // namespace
 
 fuse_ino_t id_of(const Dispatcher& dispatcher, const node::Node& node) {
-  return &node == &dispatcher.filesystem->root() ? FUSE_ROOT_ID
-                                                 : reinterpret_cast<fuse_ino_t>(&node);
+  return &node == &dispatcher.filesystem->root() ? FUSE_ROOT_ID : hidden_id(&node);
 }
 
 fuse_ino_t id_of(const Dispatcher& /*dispatcher*/, const volume::VolumeNode& node) {
-  return reinterpret_cast<fuse_ino_t>(&node) | kVolumeTag;
+  return hidden_id(&node) | kVolumeTag;
 }
 
 volume::VolumeNode* mount_point(fuse_req_t request, fuse_ino_t parent, const char* name) {

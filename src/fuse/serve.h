@@ -1,7 +1,7 @@
 // What every callback needs: which node a message means, and exactly one reply.
 //
-// The inode number on the wire is the address of a node: the union's as it is, a volume's with the
-// lowest bit set. Everything else that the two have in common is the names of their verbs, so a
+// The inode number on the wire is the address of a node, hidden (fuse/node_id.h), a volume's with
+// the lowest bit set. Everything else that the two have in common is the names of their verbs, so a
 // callback says what it wants once, and on_node() says it to whom the node belongs to.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "fuse/dispatch.h"
+#include "fuse/node_id.h"
 #include "fuse/raw_request.h"
 #include "fuse/reply.h"
 #include "ops/filesystem.h"
@@ -20,8 +21,6 @@
 #include "volume/tree.h"
 
 namespace plyfs::fuse {
-
-inline constexpr fuse_ino_t kVolumeTag = 1;
 
 inline Dispatcher& dispatcher(fuse_req_t request) {
   return *static_cast<Dispatcher*>(fuse_req_userdata(request));
@@ -32,10 +31,11 @@ inline volume::VolumeTree& volumes(fuse_req_t request) { return *dispatcher(requ
 inline bool is_volume(fuse_ino_t id) { return (id & kVolumeTag) != 0 && id != FUSE_ROOT_ID; }
 
 inline node::Node& node_of(fuse_req_t request, fuse_ino_t id) {
-  return id == FUSE_ROOT_ID ? filesystem(request).root() : *reinterpret_cast<node::Node*>(id);
+  return id == FUSE_ROOT_ID ? filesystem(request).root()
+                            : *reinterpret_cast<node::Node*>(id ^ kIdMask);
 }
 inline volume::VolumeNode& volume_node_of(fuse_ino_t id) {
-  return *reinterpret_cast<volume::VolumeNode*>(id & ~kVolumeTag);
+  return *reinterpret_cast<volume::VolumeNode*>((id & ~kVolumeTag) ^ kIdMask);
 }
 fuse_ino_t id_of(const Dispatcher& dispatcher, const node::Node& node);
 fuse_ino_t id_of(const Dispatcher& dispatcher, const volume::VolumeNode& node);

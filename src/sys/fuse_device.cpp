@@ -146,8 +146,8 @@ void wait_event(BorrowedFd event, int timeout_ms) {
 void interrupt_thread(pthread_t thread) {
   struct sigaction wake = {};  // without SA_RESTART
   wake.sa_handler = [](int) {};
-  (void)::sigaction(SIGUSR1, &wake, nullptr);
-  (void)::pthread_kill(thread, SIGUSR1);
+  (void)::sigaction(SIGRTMIN, &wake, nullptr);
+  (void)::pthread_kill(thread, SIGRTMIN);
 }
 
 Result<std::uint64_t> device_at(const std::string& path) {
@@ -169,9 +169,9 @@ Result<std::string> absolute_path(const std::string& path) {
 BlockSignals::BlockSignals() {
   static_assert(sizeof(sigset_t) <= sizeof saved_);
   sigset_t blocked;
-  ::sigemptyset(&blocked);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
-    ::sigaddset(&blocked, signal);
+  ::sigfillset(&blocked);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGRTMIN}) {
+    ::sigdelset(&blocked, signal);
   }
   (void)::pthread_sigmask(SIG_BLOCK, &blocked, new (saved_) sigset_t);
 }

@@ -41,14 +41,15 @@ void signal_event(BorrowedFd event);
 void wait_event(BorrowedFd event);
 /// At most so long.
 void wait_event(BorrowedFd event, int timeout_ms);
-/// Makes the system call in which `thread` sleeps fail with EINTR. By SIGUSR1, which gets a handler
-/// that does nothing.
+/// Makes the system call in which `thread` sleeps fail with EINTR. By a real-time signal, which
+/// gets a handler that does nothing.
 void interrupt_thread(pthread_t thread);
 /// st_dev of what a path shows, without asking its filesystem (which may be ourselves).
 Result<std::uint64_t> device_at(const std::string& path);
 /// realpath(3).
 Result<std::string> absolute_path(const std::string& path);
-/// Blocks the signals that main handles in threads started from now on by the calling thread.
+/// Blocks signals in threads started from now on by the calling thread: main's handlers run in its
+/// own thread. Not those by which the kernel tells of a thread's own fault.
 class BlockSignals {
  public:
   BlockSignals();

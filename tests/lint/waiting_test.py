@@ -32,7 +32,7 @@ CALLERS_PID = re.compile(r"(?:\.|->)pid\b")
 # file: what it does with a caller's pid. None passes it to the system.
 KNOWS_PID = {"src/fuse/session.cpp": "tells callers apart"}
 # What commands and threads that serve no request do.
-NOT_ANSWERING = ("src/sys/sandbox/", "src/sys/local_socket.cpp", "src/sys/mount_table.cpp")
+NOT_ANSWERING = ("src/sys/sandbox/", "src/sys/local_socket.cpp", "src/sys/lock_holders.cpp", "src/sys/mount_table.cpp")
 ASKS_OTHERS = re.compile(
     r"\b(?:ptrace|process_vm_(?:read|write)v|pidfd_open|kcmp|get_robust_list|move_pages)\s*\("
     r"|\bSYS_(?:kcmp|pidfd_open|process_vm_readv|process_vm_writev|get_robust_list)\b"
