@@ -8,13 +8,14 @@ namespace {
 
 // Of several callers at once few have so many requests in a row; one alone soon has.
 constexpr std::uint32_t kFirstLook = 3;
-// The caller may be moved while it works. Beside it this thread hardly ever sleeps: it is preempted
-// by its reply, and finds the next request when it goes on. On another processor it sleeps each
-// time, as it does where the caller computes between requests: then each look in vain makes the
-// next one come later.
-constexpr std::uint32_t kAskEvery = 2;  // requests
-constexpr std::uint64_t kSleepsApart = 2;
-constexpr std::uint32_t kLongestWait = 8;  // requests; D-064
+// The caller may be moved while it works. Beside it this thread is preempted by its reply, or
+// sleeps only until the caller does; on another processor it sleeps before each request, and is
+// preempted never. One request tells little, so many in a row decide.
+constexpr std::uint32_t kAskEvery = 8;  // requests
+constexpr std::uint64_t kSleepsApart = 8;
+// A caller that computes or waits elsewhere between its requests looks apart wherever this thread
+// is: each try in vain makes the next one come later.
+constexpr std::uint32_t kLongestWait = 64;  // requests
 
 }  // namespace
 
@@ -42,16 +43,22 @@ void CallerFollower::note(pid_t caller) {
     try_another();
     patience_ = kAskEvery;
     next_look_ = streak_ + patience_;
-  } else if (streak_ > kFirstLook && streak_ % kAskEvery == 0 && seems_apart() &&
-             streak_ >= next_look_) {
-    patience_ = try_another() ? kAskEvery : std::min(2 * patience_, kLongestWait);
-    next_look_ = streak_ + patience_;
+  } else if (streak_ > kFirstLook && streak_ % kAskEvery == 0) {
+    if (!seems_apart()) {
+      patience_ = kAskEvery;
+    } else if (streak_ >= next_look_) {
+      try_another();
+      patience_ = std::min(2 * patience_, kLongestWait);  // until it was not in vain
+      next_look_ = streak_ + patience_;
+    }
   }
 }
 
 bool CallerFollower::seems_apart() {
-  const std::uint64_t before = std::exchange(sleeps_, sys::sleeps());
-  return sleeps_ - before >= kSleepsApart;
+  const sys::Switches now = sys::switches();
+  const std::uint64_t slept = now.sleeps - std::exchange(sleeps_, now.sleeps);
+  const std::uint64_t preempted = now.preemptions - std::exchange(preemptions_, now.preemptions);
+  return slept >= kSleepsApart && preempted == 0;
 }
 
 bool CallerFollower::move_to(const sys::ProcessorSet& processors) {

@@ -55,10 +55,11 @@ class CallerFollower {
   std::optional<sys::ProcessorSet> bound_to_;  ///< none: to all that are allowed
   DiskWaits waits_;
   pid_t caller_ = 0;
-  std::uint64_t streak_ = 0;     ///< requests of `caller_` since the last of another one
-  std::uint64_t next_look_ = 0;  ///< not before so many of them
-  std::uint32_t patience_ = 0;   ///< requests between two looks
-  std::uint64_t sleeps_ = 0;     ///< of this thread, when it was asked last
+  std::uint64_t streak_ = 0;       ///< requests of `caller_` since the last of another one
+  std::uint64_t next_look_ = 0;    ///< not before so many of them
+  std::uint32_t patience_ = 0;     ///< requests between two looks
+  std::uint64_t sleeps_ = 0;       ///< of this thread, when it was asked last
+  std::uint64_t preemptions_ = 0;  ///< likewise
 };
 
 /// The same for a worker of io_uring: requests come in the queue of their caller's processor, and

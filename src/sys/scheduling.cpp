@@ -72,11 +72,13 @@ unsigned current_processor() {
   return processor < 0 ? 0 : static_cast<unsigned>(processor);
 }
 
-std::uint64_t sleeps() {
+Switches switches() {
   rusage usage{};
   (void)::getrusage(RUSAGE_THREAD, &usage);  // cannot fail: both arguments are good
-  return static_cast<std::uint64_t>(usage.ru_nvcsw);
+  return {static_cast<std::uint64_t>(usage.ru_nvcsw), static_cast<std::uint64_t>(usage.ru_nivcsw)};
 }
+
+std::uint64_t sleeps() { return switches().sleeps; }
 
 Status yield_to_everybody() {
   // <linux/ioprio.h>: for a thread, 0 for the caller; the class "best effort" in its middle.

@@ -38,8 +38,12 @@ class ProcessorSet {
 /// Where the calling thread runs.
 unsigned current_processor();
 
-/// How often the calling thread has slept so far: getrusage(2), ru_nvcsw. Costs a fifth of a
-/// microsecond.
+/// Of the calling thread, so far: getrusage(2). Costs a fifth of a microsecond.
+struct Switches {
+  std::uint64_t sleeps = 0;       ///< it waited for something: ru_nvcsw
+  std::uint64_t preemptions = 0;  ///< another thread went first on its processor: ru_nivcsw
+};
+Switches switches();
 std::uint64_t sleeps();
 
 /// SCHED_IDLE for the calling thread: anybody else goes first. Without privileges there is no way
