@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,6 +232,44 @@ TEST_CASE("callers that exec, die, are traced or stopped while they wait hang no
                           traces(forks_and_executes(there, "/bin/true", kRounds / 10, true), true),
                           traces(forks_and_executes(there, "/bin/true", kRounds / 10, true), false),
                       }) == "ok");
+    }
+  });
+}
+
+/// Creates, writes, syncs and looks for what is not there while a timer signals it all the time.
+Body is_signalled(const std::string& directory, int rounds) {
+  return [=]() -> std::string {
+    struct sigaction nothing = {};
+    nothing.sa_handler = [](int) {};
+    nothing.sa_flags = SA_RESTART;
+    ::sigaction(SIGALRM, &nothing, nullptr);
+    const itimerval often{{0, 50}, {0, 50}};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+    const std::string name = directory + "/signalled-" + std::to_string(::getpid()) + "-";
+    for (int round = 0; round < rounds; ++round) {
+      const std::string path = name + std::to_string(round);
+      File file(path, O_CREAT | O_EXCL | O_RDWR);
+      const std::string results =
+          joined({file.opened(), file.write("x"), outcome(::fsync(file.fd())),
+                  call::stat(path + "n"), call::unlink(path)});
+      if (results != "ok ok ok ENOENT ok") {
+        return results;
+      }
+    }
+    return "ok";
+  };
+}
+
+// libfuse answers an INTERRUPT that it cannot place with EAGAIN, while it serves another request.
+TEST_CASE("callers that are signalled all the time get their own answers", "[wait]") {
+  constexpr int kRounds = 3000;
+  on(plyfs_only(), [&](const System& system) {
+    for (const char* const options : {"", "uring=off"}) {
+      INFO(options);
+      Stack stack = Stack{}.lower({}).upper();
+      stack.mount(system, options);
+      const Body body = is_signalled(stack(), kRounds);
+      CHECK(all_at_once(stack.mountpoint(), {body, body, body}) == "ok");
     }
   });
 }
