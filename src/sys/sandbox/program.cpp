@@ -47,9 +47,10 @@ bool forbid_typing() {
   made = made && ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0) == 0;
   for (const unsigned long request :
        {static_cast<unsigned long>(TIOCSTI), static_cast<unsigned long>(TIOCLINUX)}) {
-    // The kernel looks at 32 bits.
-    made = made && ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-                                      SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, request)) == 0;
+    // The kernel looks at 32 bits. (SCMP_A1 is a compound literal, which is C.)
+    const scmp_arg_cmp asked{1, SCMP_CMP_MASKED_EQ, 0xffffffffUL, request};
+    made = made &&
+           ::seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, &asked) == 0;
   }
   made = made && ::seccomp_load(filter) == 0;
   ::seccomp_release(filter);
