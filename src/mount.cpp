@@ -230,22 +230,27 @@ Result<sys::UniqueFd> Builder::open_work(const std::string& work, sys::BorrowedF
   return opened;
 }
 
+const char* work_remedy(Errno error) {
+  switch (error.value()) {
+    case ENOTDIR:
+      return "a link or a file lies there: remove it, or name another place with --work";
+    case EPERM:
+      return "it belongs to somebody else: name another place with --work";
+    case ENOTEMPTY:
+      return "it holds other things, and would be emptied: name another place with --work";
+    default:
+      return "create it on the same filesystem as the upper directory";
+  }
+}
+
 bool Builder::open_workdir(ops::Foundation& foundation) {
   const std::string work = options_.work.value_or(*options_.upper + ".work");
   made_work_ = sys::make_directory(sys::kCurrentDirectory, work.c_str(), 0700).has_value();
   auto upper = sys::open_listing({foundation.stack[layer::kUpper].root.borrow(), ""});
   auto root = upper ? open_work(work, upper->borrow()) : Result<sys::UniqueFd>{upper.error()};
   if (!root) {
-    const int error = root.error().value();
-    return fail(failure_of("cannot open work directory", work, root.error(),
-                           error == ENOTDIR ? "a link or a file lies there: remove it, or name "
-                                              "another place with --work"
-                           : error == EPERM ? "it belongs to somebody else: name another place "
-                                              "with --work"
-                           : error == ENOTEMPTY
-                               ? "it holds other things, and would be emptied: name another "
-                                 "place with --work"
-                               : "create it on the same filesystem as the upper directory"));
+    return fail(
+        failure_of("cannot open work directory", work, root.error(), work_remedy(root.error())));
   }
   for (const auto* directory : {&*upper, &*root}) {
     if (const auto refused = locks_.take(directory->borrow())) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/path_components.h"
 #include "fuse/serve.h"
 #include "sys/dir_ops.h"
 #include "sys/fuse_device.h"
@@ -18,7 +19,6 @@
 namespace plyfs {
 namespace {
 
-constexpr int kMaxLinks = 40;  // as the kernel's own limit
 constexpr mode_t kMadeUpMode = 0755;
 constexpr mode_t kCreatedMode = 0755;
 
@@ -27,18 +27,6 @@ bool fail(Failure& failure, const std::string& what, const std::string& path, Er
   failure = {what + ": " + log::printable(path) + ": " + error.message() + "; " + remedy,
              kMountFailed};
   return false;
-}
-
-std::deque<std::string> split(const std::string& path) {
-  std::deque<std::string> components;
-  for (std::size_t at = 0; at < path.size();) {
-    const std::size_t end = std::min(path.find('/', at), path.size());
-    if (end > at) {
-      components.push_back(path.substr(at, end - at));
-    }
-    at = end + 1;
-  }
-  return components;
 }
 
 /// What is mounted is this descriptor, whatever becomes of the path: who may write to the volume
@@ -76,7 +64,7 @@ class MountVolumes::Walk {
 
   /// Leads to the directory in which the last component lies.
   Status go(const std::string& destination) {
-    std::deque<std::string> rest = split(destination);
+    std::deque<std::string> rest = path_components(destination);
     while (!rest.empty()) {
       const std::string name = std::move(rest.front());
       rest.pop_front();
@@ -193,7 +181,7 @@ class MountVolumes::Walk {
   }
 
   Status follow(const Place& link, std::deque<std::string>& rest) {
-    if (++links_ > kMaxLinks) {
+    if (++links_ > kMostLinks) {
       return Errno{ELOOP};
     }
     const std::string target = link.in_volume != nullptr
@@ -202,8 +190,7 @@ class MountVolumes::Walk {
     if (target.starts_with('/')) {
       reset();
     }
-    const std::deque<std::string> components = split(target);
-    rest.insert(rest.begin(), components.begin(), components.end());
+    go_by_link(rest, target);
     return {};
   }
 
@@ -262,7 +249,8 @@ bool MountVolumes::open_sources(const Surroundings& around, Failure& failure) {
   }
   // What lies above must be there before what lies in it.
   std::stable_sort(volumes_.begin(), volumes_.end(), [](const Volume& a, const Volume& b) {
-    return split(a.asked->destination).size() < split(b.asked->destination).size();
+    return path_components(a.asked->destination).size() <
+           path_components(b.asked->destination).size();
   });
   return true;
 }
@@ -395,7 +383,7 @@ Result<sys::UniqueFd> MountVolumes::target_of(sys::BorrowedFd root, const Volume
     return found;
   }
   sys::UniqueFd at = TRY(sys::duplicate(root));
-  const std::deque<std::string> components = split(volume.place);
+  const std::deque<std::string> components = path_components(volume.place);
   for (std::size_t i = 0; i < components.size(); ++i) {
     const char* const name = components[i].c_str();
     const bool file = i + 1 == components.size() && volume.type != kTypeDirectory;

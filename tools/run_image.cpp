@@ -13,13 +13,13 @@ namespace plyfs {
 namespace {
 
 /// What is given on the command line comes before what the image says; as docker run.
-void take_defaults(commands::RunDefaults defaults, run::RunOptions& options) {
+void take_defaults(RunDefaults defaults, run::RunOptions& options) {
   std::vector<std::string> command = std::move(defaults.entrypoint);
   const auto& rest = options.command.empty() ? defaults.command : options.command;
   command.insert(command.end(), rest.begin(), rest.end());
   options.command = std::move(command);
-  options.image.environment = std::move(defaults.environment);
-  options.image.stop_signal = defaults.stop_signal;
+  options.image_environment = std::move(defaults.environment);
+  options.stop_signal = defaults.stop_signal;
   if (options.directory.empty()) {
     options.directory = std::move(defaults.directory);
   }
@@ -40,7 +40,7 @@ std::optional<int> run_with_image(std::span<const char* const> words) {
     return std::nullopt;
   }
   sys::UniqueFd held;
-  commands::RunDefaults defaults;
+  RunDefaults defaults;
   if (const auto failure = commands::use_image(options->mount, held, defaults)) {
     (void)std::fprintf(stderr, "plyfs: %s\n", failure->what.c_str());
     return run::kExitRun;

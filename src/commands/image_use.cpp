@@ -1,5 +1,7 @@
 #include "commands/image_use.h"
 
+#include <utility>
+
 #include "config/failure_text.h"
 #include "oci/image_stack.h"
 #include "sys/creds.h"
@@ -27,9 +29,7 @@ std::optional<Failure> open_into(MountOptions& options, sys::UniqueFd& held, Run
   }
   oci::add_image(stack, volumes, options);
   held = std::move(stack.held);
-  oci::RunDefaults& said = stack.defaults;
-  defaults = {said.environment, said.entrypoint, said.command,
-              said.directory,   said.user,       oci::signal_number(said.stop_signal)};
+  defaults = std::move(stack.defaults);
   return std::nullopt;
 }
 

@@ -2,24 +2,13 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "plyfs/mount.h"
 #include "plyfs/options.h"
+#include "plyfs/run_defaults.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::commands {
-
-/// What an image says about running it.
-struct RunDefaults {
-  std::vector<std::string> environment;
-  std::vector<std::string> entrypoint;
-  std::vector<std::string> command;
-  std::string directory;
-  std::string user;
-  std::optional<int> stop_signal;
-};
 
 /// Where `options.image` names an image, its layers and, with an upper, its volumes come into
 /// `options`; `held` keeps it. Nothing to do where it names none.

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/path_components.h"
 #include "base/scope_exit.h"
 #include "sys/creds.h"
 #include "sys/dir_ops.h"
@@ -22,7 +23,6 @@ namespace plyfs::fill {
 namespace {
 
 constexpr std::size_t kPiece_bytes = std::size_t{1} << 20;
-constexpr int kMostLinks = 40;
 constexpr std::string_view kStagePrefix = "_fill-";
 
 /// A looked-up object. Its reference is given back with it.
@@ -66,23 +66,10 @@ class Names final : public ops::DirectorySink {
   std::size_t added_ = 0;
 };
 
-void prepend(std::deque<std::string>& components, std::string_view path) {
-  std::vector<std::string> parts;
-  while (!path.empty()) {
-    const std::size_t slash = std::min(path.find('/'), path.size());
-    if (slash != 0) {
-      parts.emplace_back(path.substr(0, slash));
-    }
-    path.remove_prefix(std::min(slash + 1, path.size()));
-  }
-  components.insert(components.begin(), parts.begin(), parts.end());
-}
-
 /// The object at `path` of the merged tree; links are followed inside it. ENOENT, ENOTDIR, ELOOP.
 Result<std::vector<Found>> walk(ops::FileSystem& fs, std::string_view path) {
   std::vector<Found> way;  // from below the root on
-  std::deque<std::string> rest;
-  prepend(rest, path);
+  std::deque<std::string> rest = path_components(path);
   int links = 0;
   while (!rest.empty()) {
     const std::string name = std::move(rest.front());
@@ -112,7 +99,7 @@ Result<std::vector<Found>> walk(ops::FileSystem& fs, std::string_view path) {
     if (target.starts_with('/')) {
       way.clear();
     }
-    prepend(rest, target);
+    go_by_link(rest, target);
   }
   return way;
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <csignal>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -34,6 +35,39 @@ Result<std::vector<std::string>> strings_of(const Json& json, const char* name) 
   return found;
 }
 
+/// "SIGTERM", "TERM", "15", "SIGRTMIN+3".
+std::optional<int> signal_number(const std::string& word) {
+  static constexpr std::pair<std::string_view, int> kSignals[] = {
+      {"HUP", SIGHUP},   {"INT", SIGINT},       {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},
+      {"KILL", SIGKILL}, {"USR1", SIGUSR1},     {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
+      {"ALRM", SIGALRM}, {"TERM", SIGTERM},     {"CHLD", SIGCHLD}, {"CONT", SIGCONT},
+      {"STOP", SIGSTOP}, {"WINCH", SIGWINCH},   {"PWR", SIGPWR},   {"TSTP", SIGTSTP},
+      {"SEGV", SIGSEGV}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"IO", SIGIO}};
+  std::string_view rest = word;
+  if (rest.starts_with("SIG")) {
+    rest.remove_prefix(3);
+  }
+  int base = 0;
+  if (rest.starts_with("RTMIN")) {
+    base = SIGRTMIN;
+    rest.remove_prefix(5);
+    if (rest.empty()) {
+      return base;
+    }
+    rest.remove_prefix(rest.front() == '+' ? 1 : 0);
+  }
+  for (const auto& [name, number] : kSignals) {
+    if (base == 0 && rest == name) {
+      return number;
+    }
+  }
+  int number = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+  const bool good = error == std::errc{} && end == rest.data() + rest.size() && number >= 0 &&
+                    base + number > 0 && base + number <= SIGRTMAX;
+  return good ? std::optional{base + number} : std::nullopt;
+}
+
 Result<RunDefaults> defaults_of(const Json& document) {
   RunDefaults found;
   const auto config = document.find("config");
@@ -48,7 +82,7 @@ Result<RunDefaults> defaults_of(const Json& document) {
   found.command = TRY(strings_of(*config, "Cmd"));
   found.directory = text_member(*config, "WorkingDir");
   found.user = text_member(*config, "User");
-  found.stop_signal = text_member(*config, "StopSignal");
+  found.stop_signal = signal_number(text_member(*config, "StopSignal"));
   if (const auto volumes = config->find("Volumes");
       volumes != config->end() && volumes->is_object()) {
     for (const auto& [path, unused] : volumes->items()) {
@@ -123,38 +157,6 @@ void add_image(const ImageStack& stack, WithVolumes volumes, MountOptions& optio
       options.volume_specs.push_back(std::move(spec));
     }
   }
-}
-
-std::optional<int> signal_number(const std::string& word) {
-  static constexpr std::pair<std::string_view, int> kSignals[] = {
-      {"HUP", SIGHUP},   {"INT", SIGINT},       {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},
-      {"KILL", SIGKILL}, {"USR1", SIGUSR1},     {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
-      {"ALRM", SIGALRM}, {"TERM", SIGTERM},     {"CHLD", SIGCHLD}, {"CONT", SIGCONT},
-      {"STOP", SIGSTOP}, {"WINCH", SIGWINCH},   {"PWR", SIGPWR},   {"TSTP", SIGTSTP},
-      {"SEGV", SIGSEGV}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"IO", SIGIO}};
-  std::string_view rest = word;
-  if (rest.starts_with("SIG")) {
-    rest.remove_prefix(3);
-  }
-  int base = 0;
-  if (rest.starts_with("RTMIN")) {
-    base = SIGRTMIN;
-    rest.remove_prefix(5);
-    if (rest.empty()) {
-      return base;
-    }
-    rest.remove_prefix(rest.front() == '+' ? 1 : 0);
-  }
-  for (const auto& [name, number] : kSignals) {
-    if (base == 0 && rest == name) {
-      return number;
-    }
-  }
-  int number = 0;
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  const bool good = error == std::errc{} && end == rest.data() + rest.size() && number >= 0 &&
-                    base + number > 0 && base + number <= SIGRTMAX;
-  return good ? std::optional{base + number} : std::nullopt;
 }
 
 }  // namespace plyfs::oci

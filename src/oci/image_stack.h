@@ -1,26 +1,15 @@
 // An image as a stack: its layers, and what its config says about running it.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "oci/image_store.h"
 #include "plyfs/options.h"
+#include "plyfs/run_defaults.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::oci {
-
-/// Strings are as the image has them.
-struct RunDefaults {
-  std::vector<std::string> environment;
-  std::vector<std::string> entrypoint;
-  std::vector<std::string> command;
-  std::string directory;
-  std::string user;
-  std::string stop_signal;
-  std::vector<std::string> volumes;  ///< absolute, normalised destinations
-};
 
 struct ImageStack {
   ImageRecord image;
@@ -35,8 +24,5 @@ MaybeFailure open_image(const ImageStore& store, const std::string& name, ImageS
 /// volumes beside those that were asked for. Afterwards `options.image` is the image's digest.
 enum class WithVolumes : unsigned char { kNo, kYes };
 void add_image(const ImageStack& stack, WithVolumes volumes, MountOptions& options);
-
-/// "SIGTERM", "TERM", "15", "SIGRTMIN+3".
-std::optional<int> signal_number(const std::string& word);
 
 }  // namespace plyfs::oci

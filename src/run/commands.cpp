@@ -79,7 +79,7 @@ int start_run(const RunOptions& options, const store::Home& home) {
     sandbox::end_process(0);
   }
   links->second.close();
-  sandbox::Front front{std::move(links->first), terminal, options.image.stop_signal};
+  sandbox::Front front{std::move(links->first), terminal, options.stop_signal};
   const auto ending = front.attend(complain);
   (void)sandbox::wait_for_child(*forked);
   return tell_ending(ending);
@@ -284,7 +284,7 @@ int run_program(RunOptions options) {
     return fail(*failure, kExitRun);
   }
   const bool terminal = terminal_of(options.terminal) != sandbox::Terminal::kShared;
-  options.environment = make_environment(options.image.environment, options.environment, terminal);
+  options.environment = make_environment(options.image_environment, options.environment, terminal);
   return start_run(options, home);
 }
 

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "plyfs/options.h"
-#include "run/image_config.h"
 
 namespace plyfs::run {
 
@@ -19,11 +18,11 @@ struct Tmpfs {
 
 struct RunOptions {
   MountOptions mount;  ///< stack, volumes, name
-  ImageConfig image;   ///< empty where there is none
-  std::string image_name;
   bool keep = false;
   Engine engine = Engine::kAuto;
-  std::vector<std::string> environment;  ///< "NAME=VALUE", of files first
+  std::vector<std::string> image_environment;  ///< "NAME=VALUE"; what is given comes before it
+  std::vector<std::string> environment;        ///< "NAME=VALUE", of files first
+  std::optional<int> stop_signal;              ///< what SIGTERM is passed on as, if the image says
   std::string directory;
   std::string user;
   std::string hostname;

@@ -8,22 +8,10 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/path_components.h"
+
 namespace plyfs::sys {
 namespace {
-
-constexpr int kMostLinks = 40;  // as the kernel's own limit
-
-void prepend(std::deque<std::string>& components, const std::string& path) {
-  std::deque<std::string> parts;
-  for (std::size_t at = 0; at < path.size();) {
-    const std::size_t end = std::min(path.find('/', at), path.size());
-    if (end > at) {
-      parts.push_back(path.substr(at, end - at));
-    }
-    at = end + 1;
-  }
-  components.insert(components.begin(), parts.begin(), parts.end());
-}
 
 /// In a sticky directory (/tmp) others make names, but take none of root's away.
 bool is_open_to_others(const struct stat& directory, bool is_last) {
@@ -37,8 +25,7 @@ bool is_open_to_others(const struct stat& directory, bool is_last) {
 // What is looked at first cannot be changed by others while the rest is looked at.
 Result<std::optional<Untrusted>> find_untrusted(const std::string& path) {
   using Found = std::optional<Untrusted>;
-  std::deque<std::string> rest;
-  prepend(rest, path);
+  std::deque<std::string> rest = path_components(path);
   rest.push_front("/");
   std::string above;
   for (int links = 0; !rest.empty();) {
@@ -65,7 +52,7 @@ Result<std::optional<Untrusted>> find_untrusted(const std::string& path) {
       if (error || ++links > kMostLinks) {
         return Errno{error ? error.value() : ELOOP};
       }
-      prepend(rest, target);
+      go_by_link(rest, target);
       above = target.starts_with('/') ? "" : above;
       continue;
     }

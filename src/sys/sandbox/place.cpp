@@ -4,28 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <deque>
 #include <vector>
 
+#include "base/path_components.h"
+
 namespace plyfs::sys::sandbox {
 namespace {
-
-constexpr int kMaxLinks = 40;  // as the kernel's own limit
-
-std::deque<std::string> split(const std::string& path) {
-  std::deque<std::string> components;
-  for (std::size_t at = 0; at < path.size();) {
-    const std::size_t end = std::min(path.find('/', at), path.size());
-    if (end > at) {
-      components.push_back(path.substr(at, end - at));
-    }
-    at = end + 1;
-  }
-  return components;
-}
 
 Result<UniqueFd> open_name(BorrowedFd directory, const std::string& name) {
   UniqueFd found{::openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
@@ -80,8 +67,7 @@ Status follow(BorrowedFd link, Way& way, std::deque<std::string>& rest) {
   if (text.starts_with('/')) {
     way.restart();
   }
-  const std::deque<std::string> components = split(text);
-  rest.insert(rest.begin(), components.begin(), components.end());
+  go_by_link(rest, text);
   return {};
 }
 
@@ -89,7 +75,7 @@ Status follow(BorrowedFd link, Way& way, std::deque<std::string>& rest) {
 
 Result<UniqueFd> place_in_root(BorrowedFd root, const std::string& path, Missing missing) {
   Way way{root};
-  std::deque<std::string> rest = split(path);
+  std::deque<std::string> rest = path_components(path);
   int links = 0;
   while (!rest.empty()) {
     const std::string name = std::move(rest.front());
@@ -105,7 +91,7 @@ Result<UniqueFd> place_in_root(BorrowedFd root, const std::string& path, Missing
     }
     UniqueFd object = TRY(std::move(found));
     if (TRY(is_link(object.borrow()))) {
-      if (++links > kMaxLinks) {
+      if (++links > kMostLinks) {
         return Errno{ELOOP};
       }
       TRY(follow(object.borrow(), way, rest));
