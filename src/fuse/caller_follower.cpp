@@ -69,9 +69,14 @@ bool CallerFollower::move_to(const sys::ProcessorSet& processors) {
   return true;
 }
 
-// The caller cannot be asked where it runs: its /proc may wait for a lock that it holds until we
-// answer. Whether it is here shows by itself; so where it is not, the next processor is tried.
+// A caller that is bound to one processor is there. Of others nobody may ask where they run: their
+// /proc may wait for a lock that they hold until we answer. Whether one is here shows by itself; so
+// where it is not, the next processor is tried.
 bool CallerFollower::try_another() {
+  if (const auto of_caller = sys::ProcessorSet::of_thread(caller_);
+      of_caller && of_caller->count() == 1) {
+    return move_to(*of_caller);
+  }
   const unsigned here = sys::current_processor();
   return move_to(sys::ProcessorSet::only(bound_to_ ? allowed_->next_after(here) : here));
 }

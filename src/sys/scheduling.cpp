@@ -15,15 +15,17 @@
 #include "sys/checked.h"
 
 namespace plyfs::sys {
-Result<ProcessorSet> ProcessorSet::of_this_thread() {
+Result<ProcessorSet> ProcessorSet::of_thread(pid_t tid) {
   ProcessorSet set;
-  const long bytes = ::syscall(SYS_sched_getaffinity, 0, sizeof set.words_, set.words_.data());
+  const long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof set.words_, set.words_.data());
   if (bytes < 0) {
     return Errno{errno};
   }
   set.used_ = static_cast<std::size_t>(bytes) / sizeof(unsigned long);
   return set;
 }
+
+Result<ProcessorSet> ProcessorSet::of_this_thread() { return of_thread(0); }
 
 ProcessorSet ProcessorSet::only(unsigned processor) {
   ProcessorSet set;

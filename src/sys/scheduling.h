@@ -19,6 +19,9 @@ class ProcessorSet {
  public:
   /// Those of the calling thread (sched_getaffinity(2)).
   static Result<ProcessorSet> of_this_thread();
+  /// Those of another one. It waits for nothing that the thread may hold: the kernel takes spin
+  /// locks only (sched_getaffinity() in kernel/sched), unlike all that /proc tells.
+  static Result<ProcessorSet> of_thread(pid_t tid);
   static ProcessorSet only(unsigned processor);
   [[nodiscard]] int count() const;
   [[nodiscard]] bool contains(const ProcessorSet& other) const;
