@@ -61,7 +61,10 @@ std::string escape_commas(const std::string& value) {
 class Builder {
  public:
   Builder(const MountOptions& options, Failure& failure)
-      : options_(options), failure_(failure), privileges_(sys::current_privileges()) {}
+      : options_(options),
+        failure_(failure),
+        privileges_(sys::current_privileges()),
+        rules_(layer::mark_rules(options.xattr_namespace)) {}
 
   std::unique_ptr<ops::FileSystem> build();
   [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
@@ -97,6 +100,7 @@ class Builder {
   const MountOptions& options_;
   Failure& failure_;
   const sys::Privileges privileges_;
+  const layer::MarkRules rules_;
   bool made_work_ = false;  ///< to be removed again when building fails
   std::string mountpoint_;
   sys::UniqueFd mountpoint_fd_;
@@ -107,7 +111,7 @@ class Builder {
 
 bool Builder::open_layer(const std::string& path, layer::Layer& layer) {
   layer.path = path;
-  if (const Status known = layer::examine(layer); !known) {
+  if (const Status known = layer::examine(layer, rules_); !known) {
     return fail(failure_of("cannot read layer", path, known.error(), "check its permissions"));
   }
   return find_covered(layer);
@@ -274,7 +278,7 @@ bool Builder::open_workdir(ops::Foundation& foundation) {
 
 bool Builder::probe_abilities(ops::Foundation& foundation) {
   auto abilities =
-      layer::probe_upper(*foundation.workdir, options_.whiteout, options_.xattr_namespace);
+      layer::probe_upper(*foundation.workdir, options_.whiteout, options_.xattr_namespace, rules_);
   const bool wished = options_.whiteout != WhiteoutFamily::kProbe ||
                       options_.xattr_namespace != XattrNamespace::kProbe;
   if (!abilities && abilities.error() == EOPNOTSUPP && !wished) {
@@ -290,8 +294,10 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   const layer::UpperAbilities& found = *abilities;
   const bool marks = found.marks.has_value();
   foundation.stamp_new_files = found.fine_times && options_.writeback == Toggle::kOn;
-  foundation.redirect = options_.redirect_dir == Toggle::kOn && marks;
-  foundation.metacopy = options_.metacopy == Toggle::kOn && marks;
+  // A privileged mount would not believe its own once somebody else owns what they are on.
+  const bool leading = marks && !(rules_.privileged && found.marks == XattrNamespace::kUser);
+  foundation.redirect = options_.redirect_dir == Toggle::kOn && leading;
+  foundation.metacopy = options_.metacopy == Toggle::kOn && leading;
   foundation.index = options_.index == Toggle::kOn && marks && foundation.workdir->open_index();
   report_.upper = found;
   report_.redirect = foundation.redirect;
@@ -340,7 +346,8 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
   const auto rights = privileges_.dac_override ? layer::UpperWriter::Rights::kPrivileged
                                                : layer::UpperWriter::Rights::kOwnerOnly;
   ops::Foundation foundation;
-  foundation.stack = layer::LayerStack{std::move(layers), options_.xino};
+  foundation.stack = layer::LayerStack{std::move(layers), options_.xino, rules_};
+  report_.user_marks = rules_.user;
   foundation.writer = std::make_unique<layer::UpperWriter>(rights);
   foundation.xattrs = options_.xattrs == Toggle::kOn;
   foundation.uids = IdMap{options_.ids.uids, options_.ids.squash_uid};

@@ -112,6 +112,7 @@ Json options_in_force(const MountReport& report, const ConnectionFacts& connecti
   json["passthrough"] = word(connection.passthrough);
   json["acl"] = word(report.acl);
   json["xattrs"] = word(options.xattrs);
+  json["user_marks"] = word(report.user_marks);
   json["timeout"] = options.timeout_s;
   json["threads"] = report.threads;
   json["follow"] = word(options.follow);
@@ -149,17 +150,21 @@ void add_upper_capabilities(const MountReport& report, Json& list) {
   list.push_back(capability(
       "xattr", upper.marks ? word(*upper.marks) : "none",
       options.xattr_namespace != XattrNamespace::kProbe ? "asked for by option"
-      : !upper.marks ? "neither trusted.* nor user.* can be set in the work directory"
+      : !upper.marks                                    ? report.user_marks
+                                                              ? "neither trusted.* nor user.* can be set in the work directory"
+                                                              : "trusted.* cannot be set in the work directory, and a mount of root "
+                                                                "believes user.* only with userxattr"
       : *upper.marks == XattrNamespace::kTrusted
           ? "trusted.* can be set in the work directory"
           : "trusted.* cannot be set (it needs CAP_SYS_ADMIN in the first user namespace)"));
   const bool marks = upper.marks.has_value();
+  constexpr const char* kForged = "users could forge them: a mount of root has user.* marks here";
   list.push_back(capability(
       "redirect_dir", word(report.redirect),
-      report.redirect ? "marks can be written" : why_off(options.redirect_dir, marks, "")));
-  list.push_back(
-      capability("metacopy", word(report.metacopy),
-                 report.metacopy ? "marks can be written" : why_off(options.metacopy, marks, "")));
+      report.redirect ? "marks can be written" : why_off(options.redirect_dir, marks, kForged)));
+  list.push_back(capability(
+      "metacopy", word(report.metacopy),
+      report.metacopy ? "marks can be written" : why_off(options.metacopy, marks, kForged)));
   list.push_back(capability(
       "index", word(report.index),
       report.index ? "marks can be written and WORK/index is there"

@@ -24,6 +24,7 @@ struct MountReport {
   bool redirect = false;
   bool metacopy = false;
   bool index = false;
+  bool user_marks = false;  ///< marks in user.* are read
   bool acl = false;
   bool writeback = false;
   bool private_layers = false;  ///< lower roots are private clones of their mounts

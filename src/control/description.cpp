@@ -60,6 +60,10 @@ MountOptions described_options(const Json& described) {
   if (in_force != described.end() && text_member(*in_force, "index") == "off") {
     options.index = Toggle::kOff;
   }
+  // Marks are read as the mount reads them (layer/mark_rules.h).
+  if (in_force != described.end() && text_member(*in_force, "user_marks") == "on") {
+    options.xattr_namespace = XattrNamespace::kUser;
+  }
   if (const std::string work = text_member(described, "work"); !work.empty()) {
     options.work = work;
   }

@@ -42,7 +42,7 @@ Result<std::vector<IndexEntry>> index_entries(const OpenStack& stack) {
     const sys::ObjectRef object{stack.index(), entry.name.c_str()};
     entry.stat = TRY(sys::stat_object(object));
     if (!entry.stat.is_directory() && !entry.stat.is_whiteout_device()) {
-      entry.nlink_mark = TRY(layer::read_file_marks(object, layer::Reading::kAsIs)).nlink;
+      entry.nlink_mark = TRY(layer::read_file_marks(object, stack.layers().reading())).nlink;
       files.push_back(std::move(entry));
     }
   }

@@ -13,12 +13,13 @@ namespace {
 
 constexpr int kSystemError = 2;
 
-bool open_one(const std::string& path, const char* what, layer::Layer& layer, Failure& failure) {
+bool open_one(const std::string& path, const char* what, const layer::MarkRules& rules,
+              layer::Layer& layer, Failure& failure) {
   layer.path = path;
   auto root = sys::open_layer_root(path);
   const Status known = [&]() -> Status {
     layer.root = TRY(std::move(root));
-    return layer::examine(layer);
+    return layer::examine(layer, rules);
   }();
   if (!known) {
     failure = {std::string{what} + ": " + escaped(path) + ": " + known.error().message() +
@@ -62,16 +63,17 @@ std::unique_ptr<OpenStack> OpenStack::open(const MountOptions& options, Failure&
         "no layers given: stack: Invalid argument; name a mount point, or --lower and --upper", 1};
     return nullptr;
   }
+  const layer::MarkRules rules = layer::mark_rules(options.xattr_namespace);
   std::vector<layer::Layer> layers;
   layers.emplace_back();
   if (options.upper &&
-      !open_one(*options.upper, "cannot open upper directory", layers.front(), failure)) {
+      !open_one(*options.upper, "cannot open upper directory", rules, layers.front(), failure)) {
     return nullptr;
   }
   for (const LayerPath& lower : options.lowers) {
     layer::Layer& layer = layers.emplace_back();
     layer.data_only = lower.data_only;
-    if (!open_one(lower.path, "cannot open layer", layer, failure)) {
+    if (!open_one(lower.path, "cannot open layer", rules, layer, failure)) {
       return nullptr;
     }
   }
@@ -79,8 +81,8 @@ std::unique_ptr<OpenStack> OpenStack::open(const MountOptions& options, Failure&
   if (!open_index(options, index, failure)) {
     return nullptr;
   }
-  return std::unique_ptr<OpenStack>{
-      new OpenStack{options, layer::LayerStack{std::move(layers), options.xino}, std::move(index)}};
+  layer::LayerStack stack{std::move(layers), options.xino, rules};
+  return std::unique_ptr<OpenStack>{new OpenStack{options, std::move(stack), std::move(index)}};
 }
 
 std::string OpenStack::layer_word(layer::LayerIndex index) {

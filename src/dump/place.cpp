@@ -111,9 +111,10 @@ Reason why_not_asked(const merge::Trace& trace, layer::LayerIndex layer) {
 
 /// One name in one layer, outside of any search. nullopt: not there.
 Result<std::optional<Version>> probe_version(sys::BorrowedFd directory, layer::LayerIndex layer,
-                                             const std::string& path, const std::string& name) {
+                                             const std::string& path, const std::string& name,
+                                             layer::Reading reading) {
   layer::AufsHint hint;
-  const layer::Probe probed = TRY(layer::probe(directory, name.c_str(), hint));
+  const layer::Probe probed = TRY(layer::probe(directory, name.c_str(), hint, reading));
   if (probed.verdict == layer::Verdict::kAbsent) {
     return std::optional<Version>{};
   }
@@ -124,15 +125,13 @@ Result<std::optional<Version>> probe_version(sys::BorrowedFd directory, layer::L
   version.family = probed.family;
   version.state = probed.verdict == layer::Verdict::kWhiteout ? State::kWhiteout : State::kHidden;
   if (version.stat.is_directory() && version.state == State::kHidden) {
-    if (const auto marks =
-            layer::read_dir_marks({directory, name.c_str()}, layer::Reading::kAsIs)) {
+    if (const auto marks = layer::read_dir_marks({directory, name.c_str()}, reading)) {
       version.opaque = marks->opaque;
       version.opaque_mark = marks->opaque ? marks->opaque_by : "";
       version.redirect = marks->redirect;
     }
   } else if (version.stat.is_regular() && version.state == State::kHidden) {
-    if (const auto marks =
-            layer::read_file_marks({directory, name.c_str()}, layer::Reading::kAsIs)) {
+    if (const auto marks = layer::read_file_marks({directory, name.c_str()}, reading)) {
       version.metacopy = marks->metacopy;
       version.redirect = marks->redirect;
     }
@@ -162,7 +161,8 @@ void add_steps(const merge::Trace& trace, Answer& answer) {
 }
 
 /// What lies at the name itself in layers of the merged directory that the search left out.
-void add_unasked(Place& place, const std::string& name, const merge::Trace& trace, Answer& answer) {
+void add_unasked(const OpenStack& stack, Place& place, const std::string& name,
+                 const merge::Trace& trace, Answer& answer) {
   Directory& directory = *place.seen;
   for (std::size_t index = 0; index < directory.parts().size(); ++index) {
     const merge::DirectoryPart& part = directory.parts()[index];
@@ -172,7 +172,7 @@ void add_unasked(Place& place, const std::string& name, const merge::Trace& trac
     }
     const auto found = [&]() -> Result<std::optional<Version>> {
       const sys::FdPin fd = TRY(directory.open_part(index));
-      return probe_version(fd->borrow(), part.layer, path, name);
+      return probe_version(fd->borrow(), part.layer, path, name, stack.layers().reading());
     }();
     if (!found) {
       answer.error = answer.error ? answer.error : found.error();
@@ -192,7 +192,7 @@ void add_hidden(const OpenStack& stack, const Place& place, const std::string& n
     }
     const auto found = [&]() -> Result<std::optional<Version>> {
       const sys::UniqueFd fd = TRY(open_in_layer(stack.layers()[part.layer], part.path));
-      return probe_version(fd.borrow(), part.layer, path, name);
+      return probe_version(fd.borrow(), part.layer, path, name, stack.layers().reading());
     }();
     // A hidden directory that cannot be read changes nothing that is seen.
     if (found && *found) {
@@ -231,7 +231,7 @@ Status follow_index(const OpenStack& stack, Directory& directory, const std::str
   }
   const sys::FdPin fd = TRY(directory.open_part(index));
   auto copy = TRY(layer::find_indexed(stack.index(), stack.layers()[answer.layer],
-                                      {fd->borrow(), name.c_str()}, layer::Reading::kAsIs));
+                                      {fd->borrow(), name.c_str()}, stack.layers().reading()));
   if (!copy) {
     return {};
   }
@@ -314,7 +314,7 @@ Answer examine(const OpenStack& stack, Place& place, const std::string& name,
     if (const Status followed = follow_index(stack, *place.seen, name, answer); !followed) {
       answer.error = followed.error();
     }
-    add_unasked(place, name, trace, answer);
+    add_unasked(stack, place, name, trace, answer);
   }
   add_hidden(stack, place, name, answer);
   std::ranges::stable_sort(answer.versions, {}, &Version::layer);

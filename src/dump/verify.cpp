@@ -96,7 +96,7 @@ class Verifier {
     if (!directory) {
       return false;
     }
-    const auto marks = layer::read_dir_marks({directory->borrow(), ""}, layer::Reading::kAsIs);
+    const auto marks = layer::read_dir_marks({directory->borrow(), ""}, stack_.layers().reading());
     layer::AufsHint hint;
     const auto file = layer::has_aufs_opaque({directory->borrow(), ""}, hint);
     return (marks && marks->opaque) || (file && *file);

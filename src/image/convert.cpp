@@ -51,7 +51,7 @@ class Converter {
   Status run() {
     at_.clear();
     Object root = TRY(view_.root_object());
-    const layer::DirMarks marks = TRY(layer::read_dir_marks(root.ref(), layer::Reading::kAsIs));
+    const layer::DirMarks marks = TRY(layer::read_dir_marks(root.ref(), layer::Reading{}));
     root.marks = TRY(translated(root));
     TRY(writer_.add(view_, "", root));
     return directory(root.handle.borrow(), "", marks.opaque);
@@ -82,7 +82,7 @@ class Converter {
   Status entry(sys::BorrowedFd fd, const std::string& name, bool whiteout_beside) {
     layer::AufsHint hint;
     hint.set(layer::AufsHint::State::kNone);
-    const layer::Probe probed = TRY(layer::probe(fd, name.c_str(), hint));
+    const layer::Probe probed = TRY(layer::probe(fd, name.c_str(), hint, layer::Reading{}));
     const std::string path = at_;
     if (probed.verdict == layer::Verdict::kWhiteout) {
       return writer_.add_whiteout(path);
@@ -99,8 +99,7 @@ class Converter {
     if (!object.stat.is_directory()) {
       return file(path, object);
     }
-    const layer::DirMarks marks =
-        TRY(layer::read_dir_marks({fd, name.c_str()}, layer::Reading::kAsIs));
+    const layer::DirMarks marks = TRY(layer::read_dir_marks({fd, name.c_str()}, layer::Reading{}));
     TRY(writer_.add(view_, path, object));
     return directory(object.handle.borrow(), path,
                      marks.opaque || (whiteout_beside && marks.redirect.empty()));
@@ -115,6 +114,13 @@ class Converter {
       }
     }
     return writer_.add(view_, path, object);
+  }
+
+  /// Root would make a mark that every mount believes of one that an ordinary user may have
+  /// written.
+  [[nodiscard]] bool would_forge(layer::Mark mark, const Object& object) const {
+    return format_ == LayerFormat::kOverlay && rules_.privileged && !rules_.believes(object.stat) &&
+           (mark == layer::Mark::kRedirect || mark == layer::Mark::kMetacopy);
   }
 
   /// The private marks of an object by their names in the other family; aufs has none of its own,
@@ -136,6 +142,9 @@ class Converter {
       if (!value) {
         continue;
       }
+      if (found_as == layer::mark_name(XattrNamespace::kUser, mark) && would_forge(mark, object)) {
+        return Errno{EPERM};
+      }
       const bool holds_user = object.stat.is_regular() || object.stat.is_directory();
       if (format_ == LayerFormat::kUserXattr && !holds_user) {
         continue;  // links and special files take no user.* xattrs, in the kernel's layers neither
@@ -154,6 +163,7 @@ class Converter {
   }
 
   const View& view_;
+  const layer::MarkRules rules_ = layer::mark_rules(XattrNamespace::kProbe);
   const LayerFormat format_;
   TreeWriter& writer_;
   const Progress& progress_;

@@ -98,7 +98,7 @@ Result<std::optional<Object>> View::find(dump::Directory& parent, const std::str
 /// Another name of a lower inode may have been copied up: then the index has what all names show.
 Status View::follow_index(Object& object) const {
   const auto copy = TRY(layer::find_indexed(stack_.index(), stack_.layers()[object.layer],
-                                            object.ref(), layer::Reading::kAsIs));
+                                            object.ref(), stack_.layers().reading()));
   if (!copy) {
     return {};
   }

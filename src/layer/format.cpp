@@ -52,6 +52,10 @@ NameClass classify_stored(std::string_view stored) {
                                                            : NameClass::kPrivate;
 }
 
+bool is_user_mark(std::string_view stored) {
+  return !stored.starts_with("trusted.") && classify_stored(stored) == NameClass::kPrivate;
+}
+
 std::string stored_name(std::string_view user_name) {
   std::string stored{user_name};
   const std::string_view prefix = overlay_prefix_of(user_name);

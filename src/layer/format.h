@@ -46,6 +46,8 @@ std::string aufs_whiteout_name(std::string_view name);
 /// (`trusted.overlay.overlay.X`), so they never act as marks; unescaped ones are invisible.
 enum class NameClass : unsigned char { kPlain, kEscaped, kPrivate };
 NameClass classify_stored(std::string_view stored);
+/// Whether a stored name is a mark that an ordinary user can have written.
+bool is_user_mark(std::string_view stored);
 /// Name to store for a user's name.
 std::string stored_name(std::string_view user_name);
 /// Name to show for a kEscaped stored name.

@@ -22,17 +22,19 @@ bool blocks_tell_of_data(std::uint64_t magic) {
 
 }  // namespace
 
-Status examine(Layer& layer) {
+Status examine(Layer& layer, const MarkRules& rules) {
   layer.dev = TRY(sys::stat_object({layer.root.borrow(), ""})).dev;
   const auto magic = sys::filesystem_magic(layer.root.borrow());
   layer.marks_everywhere = !magic || !blocks_tell_of_data(*magic);
+  layer.closed = rules.user && is_closed_to_others(layer.path, rules);
   if (const auto listing = sys::open_listing({layer.root.borrow(), ""})) {
     layer.uuid = sys::filesystem_uuid(listing->borrow());
   }
   return {};
 }
 
-LayerStack::LayerStack(std::vector<Layer> layers, Xino xino) : layers_(std::move(layers)) {
+LayerStack::LayerStack(std::vector<Layer> layers, Xino xino, const MarkRules& rules)
+    : layers_(std::move(layers)), rules_(rules) {
   std::vector<dev_t> devices;
   for (Layer& layer : layers_) {
     if (!layer.root.valid()) {

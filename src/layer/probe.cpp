@@ -88,7 +88,7 @@ bool AufsHint::count_lookup() {
   return false;
 }
 
-Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint) {
+Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint, Reading reading) {
   Probe result;
   if (is_aufs_name(name)) {
     return result;
@@ -111,7 +111,7 @@ Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint)
     return result;
   }
   if (result.stat.is_regular() && result.stat.size_bytes == 0 &&
-      TRY(is_xattr_whiteout({directory, name}))) {
+      TRY(is_xattr_whiteout({directory, name}, reading))) {
     result.verdict = Verdict::kWhiteout;
     result.family = WhiteoutFamily::kXattr;
     return result;

@@ -47,7 +47,7 @@ class AufsHint {
 /// An empty file is asked for a whiteout xattr also where its directory is not marked opaque=x: the
 /// kernel's lookup does the same (its listing does not).
 /// A name that is itself a `.wh.` marker is absent: markers are never shown.
-Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint);
+Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint, Reading reading);
 
 /// Whether `directory` holds `.wh..wh..opq`. `hint` is the directory's.
 Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint,

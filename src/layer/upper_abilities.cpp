@@ -15,7 +15,7 @@ bool can_mark(Workdir& workdir, const StagedEntry& directory, XattrNamespace spa
   if (!workdir.writer().set_xattr(directory.object(), mark_name(space, Mark::kImpure), "y", 0)) {
     return false;
   }
-  const auto marks = read_dir_marks(directory.object(), Reading::kAsIs);
+  const auto marks = read_dir_marks(directory.object(), Reading{});
   return marks && marks->impure;
 }
 
@@ -68,14 +68,15 @@ bool has_fine_times(Workdir& workdir) {
 }  // namespace
 
 Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
-                                   XattrNamespace xattr_namespace) {
+                                   XattrNamespace xattr_namespace, const MarkRules& rules) {
   UpperAbilities found;
   {
     const StagedEntry directory = workdir.stage();
     TRY(workdir.writer().make_directory(directory.directory(), directory.name(), 0700));
     for (const XattrNamespace space : {XattrNamespace::kTrusted, XattrNamespace::kUser}) {
       const bool wanted = xattr_namespace == XattrNamespace::kProbe || xattr_namespace == space;
-      if (wanted && !found.marks && can_mark(workdir, directory, space)) {
+      const bool read = space == XattrNamespace::kTrusted || rules.user;
+      if (wanted && read && !found.marks && can_mark(workdir, directory, space)) {
         found.marks = space;
       }
     }

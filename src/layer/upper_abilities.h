@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "layer/mark_rules.h"
 #include "layer/workdir.h"
 #include "plyfs/options.h"
 #include "plyfs/result.h"
@@ -20,6 +21,6 @@ struct UpperAbilities {
 /// Wishes that cannot be met are EOPNOTSUPP (forced family) or EPERM (forced namespace). EOPNOTSUPP
 /// without a wish: no family of whiteouts can be had there.
 Result<UpperAbilities> probe_upper(Workdir& workdir, WhiteoutFamily family,
-                                   XattrNamespace xattr_namespace);
+                                   XattrNamespace xattr_namespace, const MarkRules& rules);
 
 }  // namespace plyfs::layer

@@ -189,7 +189,7 @@ class ListingBuilder {
       made.entry.type = entry_type_of(found.mode);
       made.whiteout = found.is_whiteout_device();
       if (!made.whiteout && may_be_marked && found.is_regular() && found.size_bytes == 0) {
-        made.whiteout = TRY(layer::is_xattr_whiteout({dir_, raw.name}));
+        made.whiteout = TRY(layer::is_xattr_whiteout({dir_, raw.name}, stack_.reading()));
       }
     }
     // Where st_ino may differ from the inode on disk, or be that of a mount, a lookup tells it.

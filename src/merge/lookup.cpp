@@ -17,6 +17,7 @@ struct Lookup::Search {
   std::string absolute;   ///< not empty: deeper layers are searched at this path
   bool led_away = false;  ///< set by a directory that has an absolute redirect
   bool wants_data = false;
+  bool doubtful = false;  ///< who marked it may not be allowed to read what it leads to
   std::optional<std::uint64_t> first_lower_ino;
   std::size_t parts = 1;     ///< that it has at least, if it is a directory
   std::uint32_t absent = 0;  ///< lower layers that had nothing of that name
@@ -44,10 +45,6 @@ struct Lookup::Candidate {
 };
 
 namespace {
-
-layer::Reading reading_of(layer::LayerIndex layer) {
-  return layer == layer::kUpper ? layer::Reading::kLiftMode : layer::Reading::kAsIs;
-}
 
 /// A redirect comes from an untrusted layer: it must never climb.
 Status check_component(const std::string& name) {
@@ -77,6 +74,55 @@ bool lower_lacks(const DirectoryPart& part, layer::LayerIndex first_lower) {
 }
 
 }  // namespace
+
+layer::Reading Lookup::reading_of(layer::LayerIndex layer) const {
+  return {.user = stack_.rules().user, .lift_mode = layer == layer::kUpper};
+}
+
+void Lookup::tell_passed_over(layer::LayerIndex layer, const std::string& path) const {
+  if (!stack_[layer].passed_over->exchange(true)) {
+    log::write(log::Level::kWarning,
+               "layer " + log::printable(stack_[layer].path) + ": marks in user.* are not read (" +
+                   log::printable(path) +
+                   " has some): a mount of root believes trusted.* only; if only people whom you "
+                   "trust can write there, mount with 'userxattr'");
+  }
+}
+
+Status Lookup::check_author(layer::LayerIndex layer, const std::string& path,
+                            const FileStat& marked) const {
+  if (stack_.believes(layer, marked)) {
+    return {};
+  }
+  log::write(log::Level::kWarning,
+             "layer " + log::printable(stack_[layer].path) + ": " + log::printable(path) +
+                 " leads elsewhere by a mark in user.* that others than the mounter may have "
+                 "written: not followed; let its owner rename it, or keep the layer below a "
+                 "directory that only you may enter");
+  return Errno{EPERM};
+}
+
+/// Whether everybody may go to the data and read it in its layer: then whoever wrote the mark.
+Status Lookup::check_data(const DataLocation& data) const {
+  constexpr mode_t kSearch = 0011;
+  constexpr mode_t kRead = 0044;
+  const sys::BorrowedFd root = stack_[data.layer].root.borrow();
+  bool open = true;
+  for (std::size_t slash = data.path.find('/'); open && slash != std::string::npos;
+       slash = data.path.find('/', slash + 1)) {
+    const std::string way = data.path.substr(0, slash);
+    open = (TRY(sys::stat_object({root, way.c_str()})).mode & kSearch) == kSearch;
+  }
+  open = open && (TRY(sys::stat_object({root, data.path.c_str()})).mode & kRead) == kRead;
+  if (!open) {
+    log::write(log::Level::kWarning,
+               "layer " + log::printable(stack_[data.layer].path) + ": " +
+                   log::printable(data.path) +
+                   " is not open to all, and a mark in user.* that others than the mounter may "
+                   "have written leads there: not followed");
+  }
+  return open ? Status{} : Status{Errno{EPERM}};
+}
 
 /// The step of this candidate; null when nobody asked.
 Step* Lookup::note(Search& search, const Candidate& candidate) {
@@ -140,7 +186,8 @@ Result<Lookup::Next> Lookup::accept(Search& search, Candidate candidate) const {
     return accept_directory(search, candidate, FileStat{}, false);
   }
   candidate.place = NamePlaces::Place::kAsk;
-  const auto probed = TRY(layer::probe(candidate.dir, candidate.name, *candidate.hint));
+  const auto probed =
+      TRY(layer::probe(candidate.dir, candidate.name, *candidate.hint, stack_.reading()));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
       search.absent += candidate.layer != layer::kUpper ? 1 : 0;
@@ -176,6 +223,18 @@ Result<DirectoryPart> Lookup::part_at(const Candidate& candidate, const FileStat
   return part;
 }
 
+/// Whether a directory's marks may be followed.
+Status Lookup::check_marks(const Candidate& candidate, const layer::DirMarks& marks) const {
+  if (marks.passed_over) {
+    tell_passed_over(candidate.layer, candidate.path());
+  }
+  if (marks.redirect.empty() || !marks.by_user) {
+    return {};
+  }
+  const FileStat marked = TRY(sys::stat_object({candidate.dir, candidate.name}));
+  return check_author(candidate.layer, candidate.path(), marked);
+}
+
 Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& candidate,
                                               const FileStat& stat, bool hides_lower) const {
   Step* const step = note(search, candidate);
@@ -207,6 +266,7 @@ Result<Lookup::Next> Lookup::accept_directory(Search& search, const Candidate& c
         TRY(layer::read_dir_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
     part.xwhiteouts = marks.xwhiteouts;
     part.impure = marks.impure;
+    TRY(check_marks(candidate, marks));
     if (step != nullptr) {
       step->redirect = marks.redirect;
     }
@@ -276,6 +336,9 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
     marks =
         TRY(layer::read_file_marks({candidate.dir, candidate.name}, reading_of(candidate.layer)));
   }
+  if (marks.passed_over) {
+    tell_passed_over(candidate.layer, candidate.path());
+  }
   if (step != nullptr) {
     step->metacopy = stat.is_regular() && marks.metacopy;
     step->redirect = step->metacopy ? marks.redirect : std::string{};
@@ -295,6 +358,7 @@ Result<Lookup::Next> Lookup::accept_file(Search& search, const Candidate& candid
   }
   if (stat.is_regular() && marks.metacopy) {
     search.wants_data = true;
+    search.doubtful = search.doubtful || (marks.by_user && !stack_.believes(candidate.layer, stat));
     if (upper) {
       result.redirect = marks.redirect;
     }
@@ -398,6 +462,9 @@ Result<Resolution> Lookup::find(DirectoryAccess& parent, const char* name, Hint 
   if (search.wants_data && !search.result.data) {
     return Errno{EIO};
   }
+  if (search.doubtful) {
+    TRY(check_data(*search.result.data));
+  }
   Resolution& result = search.result;
   result.wasted_probes = search.absent;
   if (result.found && result.stat.is_directory()) {
@@ -451,7 +518,7 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
       stop_after = stop_after && !to_data && !search.led_away;
       return stop_after ? stop_at(search, std::move(barrier)) : next;
     }
-    const auto probed = TRY(layer::probe(current, name, hint));
+    const auto probed = TRY(layer::probe(current, name, hint, stack_.reading()));
     if (probed.verdict == layer::Verdict::kAbsent) {
       return stop_after ? stop_at(search, std::move(barrier)) : Next::kDeeper;
     }
@@ -469,6 +536,10 @@ Result<Lookup::Next> Lookup::walk(Search& search, layer::LayerIndex layer) const
       return Next::kStop;
     }
     const layer::DirMarks marks = TRY(layer::read_dir_marks({current, name}, reading_of(layer)));
+    if (!marks.redirect.empty() && marks.by_user) {
+      TRY(check_author(layer, path.empty() ? components[i] : path + '/' + components[i],
+                       probed.stat));
+    }
     held = TRY(sys::open_directory_at(current, name));
     current = held.borrow();
     hint = layer::AufsHint{};
@@ -522,7 +593,7 @@ Result<bool> Lookup::exists_below(DirectoryAccess& parent, const char* name, Hin
     if (TRY(mark_boundary(candidate, covered))) {
       return true;
     }
-    const auto probed = TRY(layer::probe(dir->borrow(), name, part.aufs));
+    const auto probed = TRY(layer::probe(dir->borrow(), name, part.aufs, stack_.reading()));
     if (probed.verdict != layer::Verdict::kAbsent) {
       return probed.verdict == layer::Verdict::kObject;
     }

@@ -111,6 +111,13 @@ class Lookup {
                                 bool hides_lower) const;
   Result<Next> accept_file(Search& search, const Candidate& candidate, const FileStat& stat) const;
   Result<bool> mark_boundary(const Candidate& candidate, DirectoryPart& part) const;
+  /// EPERM where somebody may have written a mark that could not have read what it leads to.
+  Status check_author(layer::LayerIndex layer, const std::string& path,
+                      const FileStat& marked) const;
+  Status check_marks(const Candidate& candidate, const layer::DirMarks& marks) const;
+  Status check_data(const DataLocation& data) const;
+  void tell_passed_over(layer::LayerIndex layer, const std::string& path) const;
+  [[nodiscard]] layer::Reading reading_of(layer::LayerIndex layer) const;
   Status follow_absolute(Search& search, layer::LayerIndex above) const;
   Result<Next> walk(Search& search, layer::LayerIndex layer) const;
 

@@ -159,6 +159,27 @@ Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, N
                              : Status{};
 }
 
+/// What must be in the upper before the attributes change: the data of a file that others could
+/// mark afterwards. A moved directory cannot become one whose mark would not be believed.
+Result<FileSystem::Want> FileSystem::want_for(Node& node, const AttrChange& change) {
+  constexpr mode_t kSharedWrite = 0022;
+  const bool opens = change.mode && (*change.mode & kSharedWrite) != 0;
+  if (f_.engine->policy().marks != XattrNamespace::kUser || f_.stack[layer::kUpper].closed ||
+      !(opens || change.uid || change.gid)) {
+    return Want::kMetadata;
+  }
+  Located located{*this};
+  FileStat after = TRY(sys::stat_object(TRY(located.find(node))));
+  after.mode = change.mode ? after.type() | (*change.mode & kPermissionMask) : after.mode;
+  after.uid = change.uid && !f_.uids.squashed() ? TRY(f_.uids.to_disk(*change.uid)) : after.uid;
+  after.gid = change.gid && !f_.gids.squashed() ? TRY(f_.gids.to_disk(*change.gid)) : after.gid;
+  if (!others_may_mark(after)) {
+    return Want::kMetadata;
+  }
+  const bool moved = node.is_directory() && node.in_upper() && node.directory().lower_path;
+  return moved ? Result<Want>{Errno{EPERM}} : Result<Want>{Want::kData};
+}
+
 Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
                                      const AttrChange& change) {
   TRY(writable());
@@ -178,7 +199,7 @@ Result<FileStat> FileSystem::setattr(const RequestContext& context, Node& node,
     seen = !node.in_upper() || node.metacopy.load();
     TRY(ensure_upper(node, Want::kTruncated, *change.size_bytes));
   } else {
-    TRY(ensure_upper(node, Want::kMetadata));
+    TRY(ensure_upper(node, TRY(want_for(node, change))));
   }
   const node::CopyUpLock serial{locks_, node};  // see write() of the page cache
   Located located{*this};

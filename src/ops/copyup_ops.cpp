@@ -71,7 +71,7 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
     }
     const bool leave = want == Want::kMetadata && f_.metacopy && plan.stat.is_regular() &&
                        plan.stat.size_bytes > 0 && plan.stat.nlink == 1 &&
-                       names.dentry != nullptr && !names.orphan;
+                       names.dentry != nullptr && !names.orphan && !others_may_mark(plan.stat);
     if (leave || node.metacopy.load()) {
       data = table_.extra_of(node).data;  // a metadata-only copy in a lower layer
     }

@@ -267,6 +267,7 @@ class FileSystem {
     bool lower = false;           ///< a layer below has a visible object of that name
     bool spare_whiteout = false;  ///< the rename left one where nothing is to be hidden
   };
+  Result<bool> may_redirect(node::Node& directory);
   Status prepare_rename(node::Node& from, node::Node* to, unsigned flags);
   Status fill_side(RenameSide& side);
   Status check_rename(const RenameSide& from, const RenameSide& to, unsigned flags);
@@ -292,7 +293,14 @@ class FileSystem {
   bool is_ancestor(node::Node& ancestor, node::Node& node);
 
   // copy-up
+  /// Whether `disk` is of an object of the upper that others could mark in user.*: it must not be
+  /// left without its data, since such marks are not believed (layer/mark_rules.h).
+  [[nodiscard]] bool others_may_mark(const FileStat& disk) const {
+    return f_.engine->policy().marks == XattrNamespace::kUser &&
+           !f_.stack.believes(layer::kUpper, disk);
+  }
   enum class Want : std::uint8_t { kMetadata, kData, kTruncated };
+  Result<Want> want_for(node::Node& node, const AttrChange& change);
   Status ensure_upper(node::Node& node, Want want, std::int64_t size_bytes = 0);
   Status ensure_file_upper(node::Node& node, Want want, std::int64_t size_bytes);
   Status copy_up_file(node::Node& node, Want want, std::int64_t size_bytes);

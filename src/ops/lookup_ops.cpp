@@ -239,7 +239,9 @@ Status FileSystem::seed_lower_link(NodeDirectory& directory, Node& parent, const
     return {};
   }
   seed.lower_key = node::LinkKey{resolution.stat.dev, resolution.stat.ino};
-  auto copy = TRY(layer::find_indexed(f_.workdir->index(), *origin, layer::Reading::kLiftMode));
+  auto copy =
+      TRY(layer::find_indexed(f_.workdir->index(), *origin,
+                              layer::Reading{.user = f_.stack.rules().user, .lift_mode = true}));
   if (!copy) {
     return {};
   }
@@ -274,7 +276,7 @@ Status FileSystem::seed_upper_link(NodeDirectory& parent, const char* name,
   const sys::FdPin dir = TRY(parent.open_part(0));
   std::optional<std::string> origin;
   for (const XattrNamespace space : {XattrNamespace::kTrusted, XattrNamespace::kUser}) {
-    if (!origin) {
+    if (!origin && (space == XattrNamespace::kTrusted || f_.stack.rules().user)) {
       origin =
           TRY(sys::get_xattr({dir->borrow(), name}, layer::mark_name(space, layer::Mark::kOrigin)));
     }
@@ -358,7 +360,8 @@ Result<FileSystem::UpperPlace> FileSystem::upper_place(Node& directory) {
 }
 
 Result<FileSystem::UpperState> FileSystem::upper_state(const UpperPlace& place, const char* name) {
-  const auto probed = TRY(layer::probe(place.fd->borrow(), name, place.part->aufs));
+  const auto probed =
+      TRY(layer::probe(place.fd->borrow(), name, place.part->aufs, f_.stack.reading()));
   switch (probed.verdict) {
     case layer::Verdict::kAbsent:
       return UpperState::kAbsent;

@@ -25,18 +25,32 @@ bool FileSystem::is_ancestor(Node& ancestor, Node& node) {
   return false;
 }
 
+/// Whether a directory can move: one with parts below needs a mark that will be believed.
+Result<bool> FileSystem::may_redirect(Node& directory) {
+  const bool always = f_.redirect && f_.engine->policy().marks == XattrNamespace::kTrusted;
+  if (always) {
+    return true;
+  }
+  const FileStat disk = TRY([&]() -> Result<FileStat> {
+    Located located{*this};
+    return sys::stat_object(TRY(located.find(directory)));
+  }());
+  SharedLock tree{locks_.tree};
+  const DirLock lock{locks_, LockMode::kShared, &directory};
+  if (directory.in_upper() && directory.directory().parts.size() == 1) {
+    return true;
+  }
+  return f_.redirect && !others_may_mark(disk);
+}
+
 /// Copies up what will be moved. No lock is held.
 Status FileSystem::prepare_rename(Node& from, Node* to, unsigned flags) {
   for (Node* moved : {&from, (flags & sys::kRenameExchange) != 0 ? to : nullptr}) {
     if (moved == nullptr) {
       continue;
     }
-    if (moved->is_directory() && !f_.redirect) {
-      SharedLock tree{locks_.tree};
-      const DirLock lock{locks_, LockMode::kShared, moved};
-      if (!moved->in_upper() || moved->directory().parts.size() > 1) {
-        return Errno{EXDEV};
-      }
+    if (moved->is_directory() && !TRY(may_redirect(*moved))) {
+      return Errno{EXDEV};
     }
     TRY(ensure_upper(*moved, Want::kMetadata));
   }

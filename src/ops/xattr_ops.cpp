@@ -73,7 +73,10 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
   if (stored.size() > 255) {
     return Errno{EOPNOTSUPP};
   }
-  TRY(ensure_upper(node, Want::kMetadata));
+  // An ACL may let others write, and mark what has no data of its own (layer/mark_rules.h).
+  const bool shares = stored == kAccessAcl && f_.engine->policy().marks == XattrNamespace::kUser &&
+                      !f_.stack[layer::kUpper].closed;
+  TRY(ensure_upper(node, shares ? Want::kData : Want::kMetadata));
   node.lacks_capability.store(false);
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));

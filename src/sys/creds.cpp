@@ -137,6 +137,7 @@ Privileges current_privileges() {
     privileges.setfcap = has(CAP_SETFCAP);
     privileges.sys_admin = has(CAP_SYS_ADMIN);
     privileges.dac_override = has(CAP_DAC_OVERRIDE);
+    privileges.dac_read_search = has(CAP_DAC_READ_SEARCH);
   }
   return privileges;
 }

@@ -64,6 +64,7 @@ struct Privileges {
   bool setfcap = false;       ///< CAP_SETFCAP: security.capability can be written
   bool sys_admin = false;     ///< CAP_SYS_ADMIN in this user namespace
   bool dac_override = false;  ///< CAP_DAC_OVERRIDE
+  bool dac_read_search = false;
 };
 Privileges current_privileges();
 

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "sys/object_stat.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::sys {
@@ -100,6 +101,28 @@ Result<DirectoryFacts> inspect_directory(const std::string& path, DirectoryUse u
   facts.filesystem_magic = static_cast<std::uint64_t>(filesystem.f_type);
   facts.chain = chain_from(std::move(directory), place);
   return facts;
+}
+
+bool any_ancestor(const std::string& path, const std::function<bool(const FileStat&)>& wanted) {
+  UniqueFd directory{::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  FileIdentity below;
+  for (int depth = 0; directory.valid() && depth < kDeepestPath; ++depth) {
+    const auto stat = stat_object({directory.borrow(), ""});
+    if (!stat) {
+      return false;
+    }
+    if (wanted(*stat)) {
+      return true;
+    }
+    const FileIdentity here{stat->dev, stat->ino};
+    if (depth > 0 && here == below) {
+      return false;  // the root is its own parent
+    }
+    below = here;
+    directory =
+        UniqueFd{::openat(directory.borrow().get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  }
+  return false;
 }
 
 Status check_writable(const std::string& path) {

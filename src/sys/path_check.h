@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "base/file_stat.h"
 #include "plyfs/result.h"
 
 namespace plyfs::sys {
@@ -36,6 +38,10 @@ struct DirectoryFacts {
 /// Follows links; the path is resolved by the kernel only.
 /// Errors: ENOENT, ENOTDIR, EACCES, EROFS, ENOTCONN (a dead FUSE mount), others of open(2).
 Result<DirectoryFacts> inspect_directory(const std::string& path, DirectoryUse use);
+
+/// Whether the directory or one above it, up to the root of the tree, is as `wanted` says. Mount
+/// points are crossed; what cannot be asked is not.
+bool any_ancestor(const std::string& path, const std::function<bool(const FileStat&)>& wanted);
 
 /// access(2) with the effective ids; `path` may be anything.
 Status check_writable(const std::string& path);

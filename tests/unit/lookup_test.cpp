@@ -84,7 +84,9 @@ void make(const std::string& layer, const std::string& name, char kind) {
 /// Three layers in a scratch directory, and the merged root of them. Layer 0 is the upper one.
 class ThreeLayers {
  public:
-  explicit ThreeLayers(bool has_upper) : first_(has_upper ? 0 : 1) {
+  explicit ThreeLayers(bool has_upper,
+                       layer::MarkRules rules = layer::mark_rules(XattrNamespace::kUser))
+      : first_(has_upper ? 0 : 1), rules_(rules) {
     for (int number = 0; number < 3; ++number) {
       paths_.push_back(space_.make_directory("layer" + std::to_string(number)));
     }
@@ -103,10 +105,11 @@ class ThreeLayers {
         auto root = sys::open_directory_path(path.c_str());
         REQUIRE(root);
         layer.root = *std::move(root);
-        REQUIRE(layer::examine(layer));
+        layer.path = path;
+        REQUIRE(layer::examine(layer, rules_));
         layers.push_back(std::move(layer));
       }
-      stack_ = layer::LayerStack{std::move(layers), Xino::kAuto};
+      stack_ = layer::LayerStack{std::move(layers), Xino::kAuto, rules_};
     }
     return stack_;
   }
@@ -114,6 +117,7 @@ class ThreeLayers {
  private:
   test::Workspace space_;
   std::size_t first_;
+  const layer::MarkRules rules_;
   std::vector<std::string> paths_;
   layer::LayerStack stack_;
 };
@@ -479,6 +483,97 @@ TEST_CASE("an absolute redirect leads out of an opaque directory, and nothing el
   CHECK(parts_of("deep") == Parts{"1:", "2:f/x/y", "3:b/y"});
   CHECK(parts_of("cut") == Parts{"1:"});
   CHECK(parts_of("plain") == Parts{"1:", "2:f/p"});
+}
+
+FileStat object_of(uid_t uid, gid_t gid, mode_t mode) {
+  FileStat stat;
+  stat.uid = uid;
+  stat.gid = gid;
+  stat.mode = mode;
+  return stat;
+}
+
+TEST_CASE("a mark in user.* is believed where nobody but the mounter or root can write it") {
+  struct Row {
+    layer::MarkRules rules;
+    FileStat marked;
+    bool believed;
+  };
+  const layer::MarkRules user{.all_ids = true, .mounter = 1000};
+  const layer::MarkRules container{.all_ids = false, .mounter = 0};
+  const layer::MarkRules root{.privileged = true, .all_ids = true, .mounter = 0};
+  for (const Row& row : {Row{user, object_of(1000, 1000, kTypeRegular | 0644), true},
+                         Row{user, object_of(0, 0, kTypeRegular | 0644), true},
+                         Row{user, object_of(1001, 1001, kTypeRegular | 0600), false},
+                         Row{user, object_of(1000, 1000, kTypeRegular | 0664), true},
+                         Row{user, object_of(1000, 100, kTypeRegular | 0664), false},
+                         Row{user, object_of(1000, 1000, kTypeRegular | 0666), false},
+                         Row{user, object_of(1000, 1000, kTypeDirectory | 0777), false},
+                         Row{user, object_of(1000, 1000, kTypeDirectory | 01777), true},
+                         Row{user, object_of(1001, 1000, kTypeDirectory | 01777), false},
+                         Row{container, object_of(33, 33, kTypeRegular | 0664), true},
+                         Row{container, object_of(65534, 33, kTypeRegular | 0644), false},
+                         Row{container, object_of(33, 33, kTypeRegular | 0666), false},
+                         Row{root, object_of(0, 0, kTypeRegular | 0644), true},
+                         Row{root, object_of(1000, 0, kTypeRegular | 0600), false}}) {
+    CAPTURE(row.rules.mounter, row.marked.uid, row.marked.gid, row.marked.mode);
+    CHECK(row.rules.believes(row.marked) == row.believed);
+  }
+}
+
+/// What a user's mount says about a name of somebody else's layer above his own.
+std::string answer_to(const std::string& name, const Lookup& lookup, Root& root) {
+  const auto found = lookup.find(root, name.c_str(), {});
+  return !found                                       ? found.error().message()
+         : found->data                                ? "data"
+         : found->stat.is_directory() && found->found ? std::to_string(found->parts.size())
+         : found->found                               ? "itself"
+                                                      : "nothing";
+}
+
+TEST_CASE("in a user's mount somebody else's mark leads only where everybody may go") {
+  if (::geteuid() != 0) {
+    WARN("SKIPPED: needs root: files of several users");
+    return;
+  }
+  constexpr uid_t kMounter = 1000;
+  constexpr uid_t kOther = 1001;
+  ThreeLayers layers{false, {.all_ids = true, .mounter = kMounter}};
+  const std::string above = layers.path(0) + "/..";
+  REQUIRE(::chmod(above.c_str(), 0755) == 0);  // else only root reaches the layers
+  const auto metadata_only = [&](const std::string& name, const std::string& redirect,
+                                 uid_t owner) {
+    const std::string path = layers.path(0) + "/" + name;
+    make_metacopy(path);
+    mark(path, "user.overlay.redirect", redirect);
+    REQUIRE(::chown(path.c_str(), owner, owner) == 0);
+  };
+  touch(layers.path(1) + "/private", "0123456789");
+  REQUIRE(::chmod((layers.path(1) + "/private").c_str(), 0600) == 0);
+  touch(layers.path(1) + "/public", "0123456789");
+  REQUIRE(::chmod((layers.path(1) + "/public").c_str(), 0644) == 0);
+  REQUIRE(::mkdir((layers.path(1) + "/closed").c_str(), 0700) == 0);
+  touch(layers.path(1) + "/closed/f", "0123456789");
+  REQUIRE(::chmod((layers.path(1) + "/closed/f").c_str(), 0644) == 0);
+  metadata_only("a", "/private", kOther);
+  metadata_only("b", "/closed/f", kOther);
+  metadata_only("c", "/public", kOther);
+  metadata_only("d", "/private", kMounter);
+  for (const auto& [name, owner] : {std::pair{"theirs", kOther}, std::pair{"own", kMounter}}) {
+    const std::string path = layers.path(0) + "/" + name;
+    REQUIRE(::mkdir(path.c_str(), 0755) == 0);
+    mark(path, "user.overlay.redirect", "/closed");
+    REQUIRE(::chown(path.c_str(), owner, owner) == 0);
+  }
+  const Lookup lookup{layers.stack()};
+  Root root{layers.stack()};
+  const std::string refused = Errno{EPERM}.message();
+  CHECK(answer_to("a", lookup, root) == refused);
+  CHECK(answer_to("b", lookup, root) == refused);
+  CHECK(answer_to("c", lookup, root) == "data");
+  CHECK(answer_to("d", lookup, root) == "data");
+  CHECK(answer_to("theirs", lookup, root) == refused);
+  CHECK(answer_to("own", lookup, root) == "2");
 }
 
 }  // namespace
