@@ -252,6 +252,9 @@ CommandLine parse_compatible(std::string_view program, std::span<const char* con
     line.options.fsname = kOverlayName;
     line.options.subtype = kOverlayName;
     line.options.whiteout = surroundings.compatible_whiteout;
+    // It and the tools that call it could not follow them when they get the upper back.
+    line.options.redirect_dir = Toggle::kOff;
+    line.options.metacopy = Toggle::kOff;
   }
   if (auto failure = words.apply(UnknownWords::kWarn, surroundings, line)) {
     return fail_with(*std::move(failure));

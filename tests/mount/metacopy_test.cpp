@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "stack.h"
+#include "workspace.h"
 
 namespace plyfs::tests {
 namespace {
@@ -142,6 +143,32 @@ TEST_CASE("metacopy=off copies the data with any change", "[metacopy]") {
     CHECK((content(stack.upper_path("f")) == data));
     CHECK(mtime_ns(stack.upper_path("f")) == nanoseconds(kOldTime));
   });
+}
+
+TEST_CASE("called as fuse-overlayfs plyfs writes no marks that others cannot follow",
+          "[metacopy][compatible]") {
+  const Watchdog watchdog(120);
+  const std::string place = fresh_directory();
+  const std::string program = place + "/fuse-overlayfs";
+  REQUIRE(call::symlink(plyfs_program(), program) == "ok");
+  System system;
+  system.kind = System::Kind::kPlyfs;
+  for (const bool asked : {false, true}) {
+    CAPTURE(asked);
+    const std::string data = pattern(kMiB);
+    Stack stack = Stack{}.lower({file("f", data), file("d/x", "1")}).upper();
+    stack.build(system);
+    const std::string words = asked ? ",metacopy=on,redirect_dir=on" : "";
+    const Ran ran = run({program, "-o", stack.layer_options() + words, stack.mountpoint()});
+    REQUIRE(ran.exit_code == 0);
+    CHECK(call::chmod(stack("f"), 0600) == "ok");
+    CHECK(call::rename(stack("d"), stack("e")) == (asked ? "ok" : "EXDEV"));
+    CHECK(unmount_fuse(stack.mountpoint(), false) == "ok");
+    const std::string left = joined(stack.upper_picture());
+    CHECK((left.find("metacopy") != std::string::npos) == asked);
+    CHECK((left.find("redirect") != std::string::npos) == asked);
+  }
+  remove_tree(place);
 }
 
 }  // namespace

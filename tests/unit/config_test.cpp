@@ -379,7 +379,8 @@ TEST_CASE("the last of two positionals is the mountpoint", "[config][cli]") {
   CHECK(line.options.mountpoint == "/target");
   CHECK(line.warnings == Warnings{"unknown argument ignored: bogus"});
   CHECK(describe(line.options) ==
-        "lower(a) allow_other suid dev name(fuse-overlayfs,fuse-overlayfs)");
+        "lower(a) redirect_dir=0 metacopy=0 allow_other suid dev "
+        "name(fuse-overlayfs,fuse-overlayfs)");
 }
 
 TEST_CASE("every compatible name and the bare form are recognised", "[config][cli]") {
