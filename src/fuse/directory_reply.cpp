@@ -10,7 +10,7 @@ using ops::Entry;
 
 // Offsets of mount points, which come after all that the directory itself has. Other offsets are
 // hashes or the host's own; that one of them falls in here has no practical probability.
-constexpr std::uint64_t kMountPointOffset = 0x5e1ec7ed00000000ULL;
+constexpr std::uint64_t kMountPointOffset = 0x7fff0000;
 
 class ReplySink final : public ops::DirectorySink {
  public:

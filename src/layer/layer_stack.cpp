@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/inode_number.h"
 #include "sys/filesystem_uuid.h"
 #include "sys/object_stat.h"
 #include "sys/open.h"
@@ -10,7 +11,11 @@
 namespace plyfs::layer {
 namespace {
 
-constexpr unsigned kFilesystemShift = 54;  // 2^54 inodes in each of up to 512 filesystems
+// Of numbers that do not fit 32 bits: 2^54 inodes in each of up to 128 filesystems, and hashes.
+constexpr unsigned kFilesystemShift = 54;
+constexpr std::uint32_t kLongSpaces = 128;
+constexpr std::uint64_t kLongBit = std::uint64_t{1} << 61;
+constexpr std::uint64_t kHashedBit = std::uint64_t{1} << 62;
 
 /// Filesystems on which a file without data has no fewer blocks than bytes do not exist among
 /// these; on all others every file is asked for a metacopy mark.
@@ -54,15 +59,19 @@ std::uint64_t LayerStack::shown_ino(LayerIndex index, dev_t dev, ino_t ino) cons
   if (dev != layer.dev) {
     // A btrfs subvolume, an overlay's own layer or a bind-mounted file inside the layer: the
     // device is the only thing that tells such inodes apart.
-    return hash_pair(dev, ino) | (std::uint64_t{1} << 62);
+    return hash_pair(dev, ino) | kHashedBit;
   }
   if (!compose_) {
-    return ino;
+    const bool of_volumes = ino >= kVolumeNumbers && ino >> 32 == 0;
+    return of_volumes ? ino | kLongBit : ino;
   }
-  if (ino >> kFilesystemShift != 0) {
-    return hash_pair(layer.filesystem + 1, ino) | (std::uint64_t{1} << 62);
+  if (layer.filesystem < kUnionSpaces && fits_short(ino)) {
+    return short_ino(layer.filesystem, ino);
   }
-  return ino | (static_cast<std::uint64_t>(layer.filesystem) << kFilesystemShift);
+  if (ino >> kFilesystemShift != 0 || layer.filesystem >= kLongSpaces) {
+    return hash_pair(layer.filesystem + 1, ino) | kHashedBit;
+  }
+  return ino | static_cast<std::uint64_t>(layer.filesystem) << kFilesystemShift | kLongBit;
 }
 
 }  // namespace plyfs::layer

@@ -13,14 +13,25 @@
 
 namespace plyfs::merge {
 
-std::uint64_t offset_of_name(std::string_view name) {
-  return std::max(hash_bytes(name) >> 1, Listing::kFirstOffset);
+std::uint64_t order_of_name(std::string_view name) {
+  const std::uint64_t order = hash_bytes(name) >> 1;
+  return order >= Listing::kLastOrder ? order >> 1
+                                      : std::max(order, Listing::kFirstOffset << Listing::kHalf);
+}
+
+std::uint64_t Listing::offset(const ListedEntry& entry) const {
+  const ListedEntry* const next = &entry + 1;
+  const bool last = next == entries_.data() + entries_.size();
+  const std::uint64_t half = entry.order >> kHalf;
+  return last || next->order >> kHalf != half ? half : entry.order;
 }
 
 std::size_t Listing::position_after(std::uint64_t offset) const {
+  const bool half = offset >> (kHalf - 1) == 0;
+  const std::uint64_t order = half && offset >= kFirstOffset ? ((offset + 1) << kHalf) - 1 : offset;
   const auto found = std::upper_bound(
-      entries_.begin(), entries_.end(), offset,
-      [](std::uint64_t wanted, const ListedEntry& entry) { return wanted < entry.offset; });
+      entries_.begin(), entries_.end(), order,
+      [](std::uint64_t wanted, const ListedEntry& entry) { return wanted < entry.order; });
   return static_cast<std::size_t>(found - entries_.begin());
 }
 
@@ -72,8 +83,8 @@ class ListingBuilder {
       return std::string_view{listing_->names_.data() + raw.entry.name_start, raw.entry.name_size};
     };
     std::sort(raws_.begin(), raws_.end(), [&](const Raw& a, const Raw& b) {
-      if (a.entry.offset != b.entry.offset) {
-        return a.entry.offset < b.entry.offset;
+      if (a.entry.order != b.entry.order) {
+        return a.entry.order < b.entry.order;
       }
       if (const int order = name(a).compare(name(b)); order != 0) {
         return order < 0;
@@ -84,7 +95,7 @@ class ListingBuilder {
     entries.reserve(raws_.size());
     for (std::size_t i = 0; i < raws_.size();) {
       std::size_t next = i + 1;
-      while (next < raws_.size() && raws_[next].entry.offset == raws_[i].entry.offset &&
+      while (next < raws_.size() && raws_[next].entry.order == raws_[i].entry.order &&
              name(raws_[next]) == name(raws_[i])) {
         ++next;
       }
@@ -92,8 +103,8 @@ class ListingBuilder {
         entries.push_back(raws_[i].entry);
         ListedEntry& added = entries.back();
         added.following = following(i, next);
-        if (entries.size() > 1 && added.offset <= entries[entries.size() - 2].offset) {
-          added.offset = entries[entries.size() - 2].offset + 1;  // colliding hashes
+        if (entries.size() > 1 && added.order <= entries[entries.size() - 2].order) {
+          added.order = entries[entries.size() - 2].order + 1;  // colliding hashes
         }
       }
       i = next;
@@ -137,7 +148,7 @@ class ListingBuilder {
     } else {
       TRY(classify(raw, made));
     }
-    made.entry.offset = offset_of_name(name);
+    made.entry.order = order_of_name(name);
     made.entry.part = part_index_;
     made.entry.name_start = static_cast<std::uint32_t>(listing_->names_.size());
     made.entry.name_size = static_cast<std::uint8_t>(name.size());

@@ -1,8 +1,10 @@
 // The names of a merged directory, in an order that never changes.
 //
-// Entries are sorted by a 63-bit hash of the name, and that hash is the directory offset. So an
-// offset stays valid however the directory changes and whatever is cached: reading goes on behind
-// it. A handle per open directory is not needed (zero-message opendir). D-006.
+// Entries are sorted by a 63-bit hash of the name, and its upper half is the directory offset: 31
+// bits, for 32-bit programs. Only where the next entry has the same upper half the offset is all
+// of the hash. So an offset stays valid however the directory changes and whatever is cached:
+// reading goes on behind it. A handle per open directory is not needed (zero-message opendir).
+// D-006, D-070.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +20,8 @@
 namespace plyfs::merge {
 
 struct ListedEntry {
-  std::uint64_t offset = 0;  ///< >= kFirstOffset; equal only for colliding names
-  std::uint64_t ino = 0;     ///< as shown; 0 where a lookup must tell
+  std::uint64_t order = 0;  ///< the hash; differs between entries
+  std::uint64_t ino = 0;    ///< as shown; 0 where a lookup must tell
   std::uint32_t name_start = 0;
   std::uint8_t name_size = 0;
   std::uint8_t type = 0;        ///< d_type of the winning object
@@ -32,7 +34,11 @@ struct ListedEntry {
 class Listing {
  public:
   static constexpr std::uint64_t kFirstOffset = 3;  ///< 1 and 2 are "." and ".."
+  static constexpr unsigned kHalf = 32;
+  static constexpr std::uint64_t kLastOrder = std::uint64_t{0x7fff0000} << kHalf;  ///< exclusive
 
+  /// What is told of an entry of this listing, so that reading goes on behind it.
+  [[nodiscard]] std::uint64_t offset(const ListedEntry& entry) const;
   /// First entry behind `offset`.
   [[nodiscard]] std::size_t position_after(std::uint64_t offset) const;
   [[nodiscard]] const std::vector<ListedEntry>& entries() const { return entries_; }
@@ -63,6 +69,6 @@ Result<std::shared_ptr<const Listing>> list_directory(const layer::LayerStack& s
 /// Whether nothing is visible in the directory (whiteouts do not count).
 Result<bool> is_empty(const layer::LayerStack& stack, DirectoryAccess& directory);
 
-std::uint64_t offset_of_name(std::string_view name);
+std::uint64_t order_of_name(std::string_view name);
 
 }  // namespace plyfs::merge

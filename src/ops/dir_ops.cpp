@@ -26,14 +26,14 @@ class FileSystem::EntryTeller {
     auto [known, told] =
         some_known_ ? fs_.table_.find_listed(directory_, name) : node::NodeTable::Listed{};
     if (told && plus_ == Plus::kUntold) {
-      return sink.add(name, known->ino(), entry.type, entry.offset);
+      return sink.add(name, known->ino(), entry.type, listing_.offset(entry));
     }
     auto found = known ? ask_known(std::move(known)) : resolve(entry);
     if (!found && found.error() == ENOENT) {
       return true;
     }
     const std::uint64_t ino = found ? found->stat.ino : entry.ino;
-    return sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, entry.offset);
+    return sink.add_plus(name, found ? &*found : nullptr, ino, entry.type, listing_.offset(entry));
   }
 
  private:
@@ -162,7 +162,8 @@ bool FileSystem::add_name(Node& directory, const merge::Listing& listing,
                           const merge::ListedEntry& entry, DirectorySink& sink) {
   const auto ino = listed_ino(directory, listing, entry);
   return (!ino && ino.error() == ENOENT) ||
-         sink.add(listing.name(entry), ino.value_or(entry.offset), entry.type, entry.offset);
+         sink.add(listing.name(entry), ino.value_or(listing.offset(entry)), entry.type,
+                  listing.offset(entry));
 }
 
 }  // namespace plyfs::ops
