@@ -57,6 +57,31 @@ std::string escape_commas(const std::string& value) {
   return escaped;
 }
 
+/// Whether the mount is to honour what the word is about: "suid", "dev".
+bool honours(const MountOptions& options, std::string_view word) {
+  return std::ranges::find(options.fuse_options, word) != options.fuse_options.end();
+}
+
+/// "suid" becomes "nosuid".
+void refuse(MountOptions& options, const std::string& word) {
+  std::erase(options.fuse_options, word);
+  if (!honours(options, "no" + word)) {
+    options.fuse_options.push_back("no" + word);
+  }
+}
+
+bool changes_ids(const IdPolicy& ids) {
+  return !ids.uids.empty() || !ids.gids.empty() || ids.squash_uid || ids.squash_gid;
+}
+
+/// Where ids change, whose programs would run as whom (D-073)?
+MountOptions without_suid(MountOptions options) {
+  if (changes_ids(options.ids)) {
+    refuse(options, "suid");
+  }
+  return options;
+}
+
 /// Builds the parts of a mount in order; keeps the first failure.
 class Builder {
  public:
@@ -70,9 +95,12 @@ class Builder {
   [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
   std::unique_ptr<MountVolumes> build_volumes(ops::FileSystem& filesystem) {
     return MountVolumes::make(
-        options_, {filesystem, privileges_, mountpoint_, mountpoint_fd_.borrow()}, failure_);
+        options_,
+        {filesystem, privileges_, mountpoint_, mountpoint_fd_.borrow(), honours(options_, "suid")},
+        failure_);
   }
   [[nodiscard]] bool acl() const { return acl_; }
+  [[nodiscard]] bool no_devices() const { return no_devices_; }
   [[nodiscard]] bool may_pass_through() const {
     return privileges_.sys_admin && sys::in_initial_user_namespace();
   }
@@ -106,6 +134,7 @@ class Builder {
   sys::UniqueFd mountpoint_fd_;
   bool acl_ = false;
   control::LayerLocks locks_;
+  bool no_devices_ = false;  ///< a lower's own mount is nodev
   MountReport report_;
 };
 
@@ -195,6 +224,9 @@ bool Builder::open_layers(std::vector<layer::Layer>& layers) {
     }
     layer.root = std::move(*root);
     layer.data_only = lower.data_only;
+    const sys::MountRefusals refused = sys::mount_refusals(layer.root.borrow());
+    layer.no_privileges = refused.suid && honours(options_, "suid");
+    no_devices_ = no_devices_ || refused.devices;
     if (!open_layer(lower.path, layer)) {
       return false;
     }
@@ -308,6 +340,7 @@ bool Builder::probe_abilities(ops::Foundation& foundation) {
   policy.marks = found.marks;
   policy.keep_uid = !options_.ids.squash_uid;
   policy.keep_gid = !options_.ids.squash_gid;
+  policy.no_privileges = foundation.no_privileges;
   policy.privileges = privileges_;
   foundation.whiteouts = std::make_unique<layer::Whiteouts>(*foundation.workdir,
                                                             foundation.stack[layer::kUpper], found);
@@ -352,6 +385,7 @@ std::unique_ptr<ops::FileSystem> Builder::build() {
   foundation.xattrs = options_.xattrs == Toggle::kOn;
   foundation.uids = IdMap{options_.ids.uids, options_.ids.squash_uid};
   foundation.gids = IdMap{options_.ids.gids, options_.ids.squash_gid};
+  foundation.no_privileges = changes_ids(options_.ids);
   const std::size_t kept = kFdsKept + foundation.stack.size();
   foundation.max_fds = std::min(kMaxCachedFds, fds > 2 * kept ? (fds - kept) / 2 : fds / 4);
   if (!options_.volumes.empty()) {
@@ -407,19 +441,16 @@ struct Mount::Parts {
 Mount::Mount(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Mount::~Mount() = default;
 
-std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure) {
-  if (options.debug) {
+std::unique_ptr<Mount> Mount::make(const MountOptions& asked, Failure& failure) {
+  if (asked.debug) {
     log::set_level(log::Level::kTrace);
   }
   auto parts = std::make_unique<Parts>();
-  parts->options = options;
+  MountOptions& options = parts->options = without_suid(asked);
   Builder builder{options, failure};
   parts->filesystem = builder.build();
-  if (!parts->filesystem) {
-    return nullptr;
-  }
   parts->locks = builder.take_locks();
-  if (!fill_volumes(options, *parts->filesystem, failure)) {
+  if (!parts->filesystem || !fill_volumes(options, *parts->filesystem, failure)) {
     return nullptr;
   }
   if (!options.volumes.empty()) {
@@ -438,6 +469,9 @@ std::unique_ptr<Mount> Mount::make(const MountOptions& options, Failure& failure
                                 !parts->filesystem->read_only() && !parts->dispatcher.live_volumes;
   parts->dispatcher.acl = builder.acl() || (parts->dispatcher.live_volumes &&
                                             options.acl == Toggle::kOn && parts->volumes->acl());
+  if (builder.no_devices() || (parts->volumes && parts->volumes->no_devices())) {
+    refuse(options, "dev");
+  }
   fuse::SessionOptions session;
   session.mountpoint = builder.mountpoint();
   session.words = options.fuse_options;

@@ -348,6 +348,8 @@ std::unique_ptr<MountVolumes> MountVolumes::make(const MountOptions& options,
   tree.uids = IdMap{options.ids.uids, options.ids.squash_uid};
   tree.gids = IdMap{options.ids.gids, options.ids.squash_gid};
   tree.xattrs = options.xattrs == Toggle::kOn;
+  tree.suid = surroundings.suid;
+  tree.no_privileges = tree.uids.changes() || tree.gids.changes();
   tree.privileges = surroundings.privileges;
   tree.max_fds = surroundings.filesystem.max_fds();
   made->tree_ = std::make_unique<volume::VolumeTree>(std::move(tree));

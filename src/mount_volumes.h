@@ -27,6 +27,7 @@ class MountVolumes {
     const sys::Privileges& privileges;
     std::string mountpoint;         ///< absolute, or /dev/fd/N
     sys::BorrowedFd mountpoint_fd;  ///< from before the mount; invalid with /dev/fd/N
+    bool suid = false;              ///< the mount will honour suid bits
   };
 
   /// Null when `failure` was filled. The mount has at least one volume.
@@ -39,6 +40,8 @@ class MountVolumes {
   /// Our connection serves what others change.
   [[nodiscard]] bool live() const { return report_.mode == VolumeMode::kFuse; }
   [[nodiscard]] bool any_writable() const;
+  /// The mount of a served volume's source is nodev.
+  [[nodiscard]] bool no_devices() const { return live() && tree_->any_without_devices(); }
   /// One of the served volumes can hold POSIX ACLs.
   [[nodiscard]] bool acl() const { return acl_; }
   /// Places of bind mounts below the mountpoint, in the order of the volumes. Empty otherwise.

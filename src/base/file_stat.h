@@ -24,6 +24,12 @@ inline constexpr mode_t kSticky = 01000;
 inline constexpr mode_t kGroupExecute = 0010;
 inline constexpr mode_t kOwnerReadWrite = 0600;
 
+/// A mode without what lets an executable run as somebody else. On directories sgid is about
+/// groups.
+constexpr mode_t without_privileges(mode_t mode) {
+  return (mode & kTypeMask) == kTypeDirectory ? mode & ~kSetUid : mode & ~(kSetUid | kSetGid);
+}
+
 /// Values as on the disk of the layer unless said otherwise. Plain data.
 struct FileStat {
   dev_t dev = 0;

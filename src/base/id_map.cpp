@@ -1,11 +1,20 @@
 #include "base/id_map.h"
 
+#include <algorithm>
+
 namespace plyfs {
 namespace {
 
-constexpr std::uint32_t kOverflowId = 65534;
+// Ids on disk that are usually nobody's: the overflow id, and what NFS calls nobody.
+constexpr std::uint32_t kNobodies[] = {65534, UINT32_MAX - 1};
 
 }  // namespace
+
+bool IdMap::maps_disk(std::uint32_t disk) const {
+  return std::ranges::any_of(mappings_, [&](const IdMapping& mapping) {
+    return disk >= mapping.outside && disk - mapping.outside < mapping.count;
+  });
+}
 
 std::uint32_t IdMap::to_view(std::uint32_t disk) const {
   if (squash_) {
@@ -19,7 +28,7 @@ std::uint32_t IdMap::to_view(std::uint32_t disk) const {
       return mapping.inside + (disk - mapping.outside);
     }
   }
-  return kOverflowId;
+  return kUnmappedId;
 }
 
 Result<std::uint32_t> IdMap::to_disk(std::uint32_t view) const {
@@ -32,6 +41,20 @@ Result<std::uint32_t> IdMap::to_disk(std::uint32_t view) const {
     }
   }
   return Errno{EINVAL};
+}
+
+Result<std::uint32_t> IdMap::to_disk_of_maker(std::uint32_t caller,
+                                              std::uint32_t caller_uid) const {
+  const auto mapped = to_disk(caller);
+  if (mapped) {
+    return mapped;
+  }
+  for (const std::uint32_t nobody : kNobodies) {
+    if (caller_uid == 0 && !maps_disk(nobody)) {
+      return nobody;
+    }
+  }
+  return Errno{EOVERFLOW};
 }
 
 }  // namespace plyfs

@@ -1,5 +1,5 @@
 // st_ino as shown, where objects of several filesystems share one st_dev. Numbers fit 32 bits where
-// they can, for programs that know no others (D-070): 32 spaces of 2^27. The union has the lower
+// they can, for programs that know no others (D-074): 32 spaces of 2^27. The union has the lower
 // half of them, volumes the upper one; what does not fit has higher bits set.
 #pragma once
 

@@ -40,7 +40,7 @@ Result<Staged> Engine::stage(const Plan& plan) {
   // A regular file is open already: the shortest way to it.
   const sys::ObjectRef to =
       staged.file.valid() ? sys::ObjectRef{staged.file.borrow(), ""} : staged.entry.object();
-  TRY(copy_xattrs(plan.source, to));
+  TRY(copy_xattrs(plan, to));
   TRY(write_marks(plan, to));
   TRY(set_attributes(plan, staged, to));
   TRY(sync_staged(plan, staged));
@@ -84,11 +84,14 @@ Status Engine::make(const Plan& plan, Staged& staged) {
   return {};
 }
 
-Status Engine::copy_xattrs(sys::ObjectRef from, sys::ObjectRef to) {
+Status Engine::copy_xattrs(const Plan& plan, sys::ObjectRef to) {
+  const sys::ObjectRef from = plan.source;
+  const bool no_privileges = policy_.no_privileges || plan.no_privileges;
   const std::string names = TRY(sys::list_xattrs(from));
   for (std::size_t at = 0; at < names.size(); at += std::strlen(&names[at]) + 1) {
     const char* name = &names[at];
-    if (layer::classify_stored(name) == layer::NameClass::kPrivate) {
+    if (layer::classify_stored(name) == layer::NameClass::kPrivate ||
+        (no_privileges && std::strcmp(name, kCapabilityXattr) == 0)) {
       continue;
     }
     const auto value = sys::get_xattr(from, name);
@@ -132,8 +135,11 @@ Status Engine::write_marks(const Plan& plan, sys::ObjectRef to) {
 
 Status Engine::set_attributes(const Plan& plan, const Staged& staged, sys::ObjectRef to) {
   // Bits of creation survive a change of owner; suid and sgid, which do not, are never among them.
-  if (!plan.stat.is_symlink() && staged.made_mode != plan.stat.mode) {
-    TRY(workdir_.writer().change_mode(to, plan.stat.mode & kPermissionMask));
+  const mode_t mode = policy_.no_privileges || plan.no_privileges
+                          ? without_privileges(plan.stat.mode)
+                          : plan.stat.mode;
+  if (!plan.stat.is_symlink() && staged.made_mode != mode) {
+    TRY(workdir_.writer().change_mode(to, mode & kPermissionMask));
   }
   return workdir_.writer().change_times(to, exactly(plan.stat.atime), exactly(plan.stat.mtime));
 }

@@ -22,6 +22,7 @@ struct Policy {
   std::optional<XattrNamespace> marks;  ///< nullopt: no private xattrs can be written
   bool keep_uid = true;                 ///< false when squashed: the copy belongs to the daemon
   bool keep_gid = true;
+  bool no_privileges = false;  ///< suid, sgid and capabilities are left out
   sys::Privileges privileges;
 };
 
@@ -32,6 +33,7 @@ struct Plan {
   bool data_is_open = false;   ///< data_source is a descriptor to read from
   FileStat stat;
   enum class Data : std::uint8_t { kCopy, kLeaveBelow } data = Data::kCopy;
+  bool no_privileges = false;   ///< as Policy says of all: of this source
   std::int64_t data_bytes = 0;  ///< with kCopy: how much of a regular file is wanted
   std::uint64_t shown_ino = 0;  ///< 0: the copy gets a number of its own
   std::optional<std::string> origin;
@@ -62,7 +64,7 @@ class Engine {
 
  private:
   Status make(const Plan& plan, Staged& staged);
-  Status copy_xattrs(sys::ObjectRef from, sys::ObjectRef to);
+  Status copy_xattrs(const Plan& plan, sys::ObjectRef to);
   Status write_marks(const Plan& plan, sys::ObjectRef to);
   Status set_attributes(const Plan& plan, const Staged& staged, sys::ObjectRef to);
   Status sync_staged(const Plan& plan, Staged& staged);

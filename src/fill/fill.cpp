@@ -176,10 +176,10 @@ class Copier {
     if (!privileges_.chown) {
       return {};
     }
-    const uid_t uid =
-        ids_.uids.squashed() ? static_cast<uid_t>(-1) : TRY(ids_.uids.to_disk(stat.uid));
-    const gid_t gid =
-        ids_.gids.squashed() ? static_cast<gid_t>(-1) : TRY(ids_.gids.to_disk(stat.gid));
+    const uid_t uid = ids_.uids.squashed() ? static_cast<uid_t>(-1)
+                                           : TRY(ids_.uids.to_disk_of_maker(stat.uid, 0));
+    const gid_t gid = ids_.gids.squashed() ? static_cast<gid_t>(-1)
+                                           : TRY(ids_.gids.to_disk_of_maker(stat.gid, 0));
     return sys::change_owner(object, uid, gid);
   }
 

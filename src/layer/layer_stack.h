@@ -36,6 +36,7 @@ struct Layer {
   dev_t dev = 0;
   std::uint32_t filesystem = 0;  ///< index of the filesystem among the layers' filesystems
   bool data_only = false;
+  bool no_privileges = false;     ///< its mount is nosuid and ours is not
   bool closed = false;            ///< nobody but the mounter and root can reach what is in it
   bool marks_everywhere = false;  ///< st_blocks tells nothing here: ask every file for metacopy
   std::optional<std::array<std::uint8_t, 16>> uuid;  ///< of the filesystem, for origin marks
@@ -68,8 +69,8 @@ class LayerStack {
   [[nodiscard]] bool believes(LayerIndex index, const FileStat& marked) const {
     return layers_[index].closed || rules_.believes(marked);
   }
-  /// st_ino as shown: the real one when all layers share a filesystem, else with the filesystem's
-  /// index in the top bits (hashed in the rare case that those bits are in use).
+  /// st_ino as shown: the real one when all layers share a filesystem, else composed with the
+  /// filesystem's index (base/inode_number.h), or hashed.
   [[nodiscard]] std::uint64_t shown_ino(LayerIndex index, dev_t dev, ino_t ino) const;
 
  private:

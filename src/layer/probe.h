@@ -50,7 +50,6 @@ class AufsHint {
 Result<Probe> probe(sys::BorrowedFd directory, const char* name, AufsHint& hint, Reading reading);
 
 /// Whether `directory` holds `.wh..wh..opq`. `hint` is the directory's.
-Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint,
-                             Reading reading = Reading::kAsIs);
+Result<bool> has_aufs_opaque(sys::ObjectRef directory, AufsHint& hint, Reading reading = {});
 
 }  // namespace plyfs::layer

@@ -41,10 +41,9 @@ Result<bool> hides_below(DirectoryAccess& directory, std::size_t index) {
   OpaqueFile known = part.opaque_file.load(std::memory_order_relaxed);
   if (known == OpaqueFile::kUnasked) {
     const sys::FdPin handle = TRY(enter_part(directory, index));
-    const bool there =
-        handle && TRY(layer::has_aufs_opaque({handle->borrow(), ""}, part.aufs,
-                                             part.layer == layer::kUpper ? layer::Reading::kLiftMode
-                                                                         : layer::Reading::kAsIs));
+    const bool there = handle && TRY(layer::has_aufs_opaque(
+                                     {handle->borrow(), ""}, part.aufs,
+                                     layer::Reading{.lift_mode = part.layer == layer::kUpper}));
     known = there ? OpaqueFile::kYes : OpaqueFile::kNo;
     part.opaque_file = known;
   }

@@ -4,7 +4,7 @@
 // bits, for 32-bit programs. Only where the next entry has the same upper half the offset is all
 // of the hash. So an offset stays valid however the directory changes and whatever is cached:
 // reading goes on behind it. A handle per open directory is not needed (zero-message opendir).
-// D-006, D-070.
+// D-006, D-074.
 #pragma once
 
 #include <cstdint>

@@ -23,8 +23,10 @@ bool same_time(const timespec& a, const timespec& b) {
 }  // namespace
 
 /// What does not depend on what became of the object since.
-FileStat FileSystem::view_found(const FileStat& disk, std::uint64_t ino, std::size_t part_count) {
+FileStat FileSystem::view_found(layer::LayerIndex layer, const FileStat& disk, std::uint64_t ino,
+                                std::size_t part_count) {
   FileStat stat = disk;
+  stat.mode = drops_privileges(layer) ? without_privileges(disk.mode) : disk.mode;
   stat.ino = ino;
   stat.uid = f_.uids.to_view(disk.uid);
   stat.gid = f_.gids.to_view(disk.gid);
@@ -38,8 +40,8 @@ FileStat FileSystem::view_found(const FileStat& disk, std::uint64_t ino, std::si
 
 /// Disk attributes as users see them. For directories the caller holds the DirLock.
 FileStat FileSystem::view_locked(Node& node, const FileStat& disk) {
-  FileStat stat =
-      view_found(disk, node.ino(), node.is_directory() ? node.directory().parts.size() : 0);
+  FileStat stat = view_found(node.in_upper() ? layer::kUpper : node.layer(), disk, node.ino(),
+                             node.is_directory() ? node.directory().parts.size() : 0);
   if (node.is_directory()) {
     if (node.directory().removed.load()) {
       stat.nlink = 0;
@@ -86,6 +88,16 @@ Result<std::optional<mode_t>> FileSystem::mode_to_leave(const RequestContext& co
                                                         sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
   return sys::mode_to_leave(context, stat, f_.gids.to_view(stat.gid));
+}
+
+/// The kernel, who does not see the bits, asks nobody to take them off a file that is written.
+Status FileSystem::drop_privileges(sys::ObjectRef object) {
+  if (!f_.no_privileges) {
+    return {};
+  }
+  const FileStat stat = TRY(sys::stat_object(object));
+  const mode_t left = without_privileges(stat.mode);
+  return left == stat.mode ? Status{} : f_.writer->change_mode(object, left & kPermissionMask);
 }
 
 Status FileSystem::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
@@ -141,6 +153,7 @@ Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, N
   };
   const bool kill = change.kill_suid_sgid && !change.mode;
   if (change.size_bytes) {
+    TRY(drop_privileges(object));
     if (kill) {
       TRY(kill_privileges(context, object));
     }
@@ -153,7 +166,8 @@ Status FileSystem::apply(const RequestContext& context, sys::ObjectRef object, N
     TRY(step(kill_privileges(context, object)));
   }
   if (change.mode) {
-    TRY(step(f_.writer->change_mode(object, *change.mode & kPermissionMask)));
+    const mode_t mode = node.is_directory() ? kTypeDirectory | *change.mode : *change.mode;
+    TRY(step(f_.writer->change_mode(object, made_mode(mode))));
   }
   return change.sets_times() ? step(f_.writer->change_times(object, change.atime, change.mtime))
                              : Status{};

@@ -66,6 +66,7 @@ Status FileSystem::copy_up_file(Node& node, Want want, std::int64_t size_bytes) 
     const NodeNames names = table_.names_of(node);
     const auto origin_layer =
         names.dentry != nullptr && !names.orphan ? names.dentry->layer : node.layer();
+    plan.no_privileges = drops_privileges(origin_layer);
     if (f_.engine->policy().marks) {
       plan.origin = TRY(layer::encode_origin(f_.stack[origin_layer], plan.source));
     }

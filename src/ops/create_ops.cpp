@@ -33,8 +33,10 @@ constexpr const char* kMirrorName = "new";
 Status FileSystem::make_owned(const RequestContext& context, const Making& making,
                               sys::BorrowedFd dir, const char* name, bool* incomplete) {
   const sys::Privileges& privileges = f_.engine->policy().privileges;
-  const uid_t uid = f_.uids.squashed() ? privileges.euid : TRY(f_.uids.to_disk(context.uid));
-  const gid_t gid = f_.gids.squashed() ? privileges.egid : TRY(f_.gids.to_disk(context.gid));
+  const uid_t uid = f_.uids.squashed() ? privileges.euid
+                                       : TRY(f_.uids.to_disk_of_maker(context.uid, context.uid));
+  const gid_t gid = f_.gids.squashed() ? privileges.egid
+                                       : TRY(f_.gids.to_disk_of_maker(context.gid, context.uid));
   sys::set_thread_umask(context.umask);
   const sys::ScopedOwner owner{uid, gid};
   if (!owner.granted()) {
@@ -165,7 +167,7 @@ Result<Entry> FileSystem::create(const RequestContext& context, Node& parent, co
   sys::UniqueFd file;
   Making making{kTypeRegular, {}, &file};
   making.make = [&](sys::BorrowedFd dir, const char* at) -> Status {
-    file = TRY(f_.writer->create_file(dir, at, mode & kPermissionMask));
+    file = TRY(f_.writer->create_file(dir, at, made_mode(mode)));
     return {};
   };
   return make_object(context, parent, name, making);
@@ -189,7 +191,8 @@ Result<Entry> FileSystem::mknod(const RequestContext& context, Node& parent, con
   }
   return make_object(context, parent, name,
                      {mode & kTypeMask, [&](sys::BorrowedFd dir, const char* at) {
-                        return f_.writer->make_node(dir, at, mode, device);
+                        return f_.writer->make_node(dir, at, (mode & kTypeMask) | made_mode(mode),
+                                                    device);
                       }});
 }
 
@@ -210,7 +213,7 @@ Result<Entry> FileSystem::create_unnamed(const RequestContext& context, Node& pa
   sys::UniqueFd file;
   const Making making{kTypeRegular,
                       [&](sys::BorrowedFd dir, const char*) -> Status {
-                        file = TRY(f_.writer->create_unnamed(dir, mode & kPermissionMask));
+                        file = TRY(f_.writer->create_unnamed(dir, made_mode(mode)));
                         return {};
                       },
                       &file};

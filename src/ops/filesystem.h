@@ -46,6 +46,9 @@ struct Foundation {
   bool stamp_new_files = false;  ///< D-058
   IdMap uids{{}, std::nullopt};
   IdMap gids{{}, std::nullopt};
+  /// Ids mean others on disk: suid, sgid and capabilities are neither shown, copied nor set
+  /// (D-073).
+  bool no_privileges = false;
   std::size_t max_fds = 4096;
 };
 
@@ -179,7 +182,13 @@ class FileSystem {
 
   // attributes
   FileStat view(node::Node& node, const FileStat& disk);
-  FileStat view_found(const FileStat& disk, std::uint64_t ino, std::size_t part_count);
+  FileStat view_found(layer::LayerIndex layer, const FileStat& disk, std::uint64_t ino,
+                      std::size_t part_count);
+  /// Whether what an object of that layer says of suid, sgid and capabilities means nothing.
+  [[nodiscard]] bool drops_privileges(layer::LayerIndex layer) const {
+    return f_.no_privileges || f_.stack[layer].no_privileges;
+  }
+  Status drop_privileges(sys::ObjectRef object);
   FileStat view_locked(node::Node& node, const FileStat& disk);
   Result<FileStat> stat_node(node::Node& node);
   Status resize(sys::ObjectRef object, node::Node& node, const AttrChange& change);
@@ -239,6 +248,9 @@ class FileSystem {
   };
   Result<Entry> make_object(const RequestContext& context, node::Node& parent, const char* name,
                             const Making& making);
+  [[nodiscard]] mode_t made_mode(mode_t mode) const {
+    return (f_.no_privileges ? without_privileges(mode) : mode) & kPermissionMask;
+  }
   Status make_owned(const RequestContext& context, const Making& making, sys::BorrowedFd dir,
                     const char* name, bool* incomplete);
   Status make_staged(const RequestContext& context, const Making& making, const UpperPlace& place,

@@ -126,11 +126,11 @@ Result<std::size_t> FileSystem::read(Node& node, void* buffer, std::size_t size_
 Status FileSystem::take_privileges(const RequestContext& context, sys::ObjectRef object,
                                    const WriteRequest& request) {
   if (request.privileged == PrivilegedWrite::kKeepSuid) {
-    return {};
+    return drop_privileges(object);
   }
   const std::optional<mode_t> mode = TRY(mode_to_leave(context, object));
   if (!mode) {
-    return {};
+    return drop_privileges(object);
   }
   if (request.took_privileges != nullptr) {
     *request.took_privileges = true;
@@ -159,7 +159,8 @@ Result<std::size_t> FileSystem::write(const RequestContext& context, Node& node,
   // The data is there: nothing below may make the kernel believe that it is lost.
   Status kept;
   if ((before.mode & (kSetUid | kSetGid)) != 0) {
-    kept = f_.writer->change_mode(object, before.mode & kPermissionMask);
+    const mode_t left = f_.no_privileges ? without_privileges(before.mode) : before.mode;
+    kept = f_.writer->change_mode(object, left & kPermissionMask);
   }
   put_back_mtime(node, object, before);
   if (!kept) {

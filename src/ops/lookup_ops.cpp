@@ -200,7 +200,8 @@ Result<NodeSeed> FileSystem::seed_of(NodeDirectory& directory, Node& parent, con
   seed.layer = resolution.layer;
   seed.ino = resolution.shown_ino;
   if (resolution.stat.is_directory() && resolution.layer != layer::kUpper) {
-    seed.lower_stat = view_found(resolution.stat, resolution.shown_ino, resolution.parts.size());
+    seed.lower_stat = view_found(resolution.layer, resolution.stat, resolution.shown_ino,
+                                 resolution.parts.size());
   }
   seed.parts = std::move(resolution.parts);
   if (resolution.stat.is_directory() && !resolution.redirect.empty()) {

@@ -26,8 +26,12 @@ Result<std::size_t> FileSystem::getxattr(Node& node, const char* name, void* val
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
   }
+  const bool capability = std::strcmp(name, kCapabilityXattr) == 0;
+  if (capability && drops_privileges(node.in_upper() ? layer::kUpper : node.layer())) {
+    return Errno{ENODATA};
+  }
   // The kernel asks before the first write into each file.
-  if (node.lacks_capability.load() && std::strcmp(name, kCapabilityXattr) == 0) {
+  if (node.lacks_capability.load() && capability) {
     return Errno{ENODATA};
   }
   const std::string stored = layer::stored_name(name);
@@ -43,10 +47,14 @@ Result<std::string> FileSystem::listxattr(const RequestContext& context, Node& n
   Located located{*this};
   const sys::ObjectRef object = TRY(located.find(node));
   const std::string stored = TRY(sys::list_xattrs(object));
+  const bool drops = drops_privileges(node.in_upper() ? layer::kUpper : node.layer());
   std::string shown;
   for (std::size_t at = 0; at < stored.size(); at += std::strlen(&stored[at]) + 1) {
     const std::string_view name{&stored[at]};
     if (context.uid != 0 && name.starts_with(kTrustedPrefix)) {
+      continue;
+    }
+    if (drops && name == kCapabilityXattr) {
       continue;
     }
     switch (layer::classify_stored(name)) {
@@ -68,6 +76,9 @@ Status FileSystem::setxattr(const RequestContext& context, Node& node, const cha
   TRY(writable());
   if (!f_.xattrs) {
     return Errno{EOPNOTSUPP};
+  }
+  if (f_.no_privileges && std::strcmp(name, kCapabilityXattr) == 0) {
+    return Errno{EPERM};
   }
   const std::string stored = layer::stored_name(name);
   if (stored.size() > 255) {

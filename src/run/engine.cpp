@@ -70,14 +70,15 @@ class MarkSearch {
                                  const FileStat& stat) {
     const sys::ObjectRef object{directory, name.c_str()};
     if (stat.type() == kTypeDirectory) {
-      const auto marks = TRY(layer::read_dir_marks(object, layer::Reading::kAsIs));
+      const auto marks = TRY(layer::read_dir_marks(object, layer::Reading{}));
       return !marks.redirect.empty();
     }
     if (!stat.is_regular()) {
       return false;
     }
-    const auto marks = TRY(layer::read_file_marks(object, layer::Reading::kAsIs));
-    return marks.metacopy || (stat.size_bytes == 0 && TRY(layer::is_xattr_whiteout(object)));
+    const auto marks = TRY(layer::read_file_marks(object, layer::Reading{}));
+    return marks.metacopy ||
+           (stat.size_bytes == 0 && TRY(layer::is_xattr_whiteout(object, layer::Reading{})));
   }
 
   std::size_t left_;

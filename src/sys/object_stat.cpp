@@ -196,4 +196,10 @@ Result<bool> filesystem_is_read_only(BorrowedFd fd) {
   return (raw.f_flag & ST_RDONLY) != 0;
 }
 
+MountRefusals mount_refusals(BorrowedFd fd) {
+  struct ::statvfs raw {};
+  const bool told = ::fstatvfs(fd.get(), &raw) == 0;
+  return {told && (raw.f_flag & ST_NOSUID) != 0, told && (raw.f_flag & ST_NODEV) != 0};
+}
+
 }  // namespace plyfs::sys

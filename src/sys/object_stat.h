@@ -27,5 +27,11 @@ Result<bool> is_close_to_open(BorrowedFd fd);
 /// count, until the last descriptor is closed. Asks nobody but this kernel.
 bool is_set_aside(BorrowedFd fd);
 Result<bool> filesystem_is_read_only(BorrowedFd fd);
+/// What the mount through which `fd` was opened refuses. False where that cannot be asked.
+struct MountRefusals {
+  bool suid = false;     ///< nosuid
+  bool devices = false;  ///< nodev
+};
+MountRefusals mount_refusals(BorrowedFd fd);
 
 }  // namespace plyfs::sys

@@ -1,6 +1,7 @@
 // getattr, setattr, readlink, statfs, extended attributes, inode flags.
 #include <cstring>
 
+#include "base/xattr_names.h"
 #include "sys/file_io.h"
 #include "sys/object_stat.h"
 #include "sys/object_xattr.h"
@@ -22,13 +23,23 @@ Result<FileStat> VolumeTree::getattr(VolumeNode& node) {
     return stat;
   }
   const sys::FdPin object = TRY(handle(node));
-  return view(TRY(sys::stat_object({object->borrow(), ""})));
+  return view(node, TRY(sys::stat_object({object->borrow(), ""})));
 }
 
 Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& context,
                                                         sys::ObjectRef object) {
   const FileStat stat = TRY(sys::stat_object(object));
   return sys::mode_to_leave(context, stat, options_.gids.to_view(stat.gid));
+}
+
+/// The kernel, who does not see the bits, asks nobody to take them off a file that is written.
+Status VolumeTree::drop_privileges(sys::ObjectRef object) const {
+  if (!options_.no_privileges) {
+    return {};
+  }
+  const FileStat stat = TRY(sys::stat_object(object));
+  const mode_t left = without_privileges(stat.mode);
+  return left == stat.mode ? Status{} : sys::change_mode(object, left & kPermissionMask);
 }
 
 Status VolumeTree::kill_privileges(const RequestContext& context, sys::ObjectRef object) {
@@ -58,8 +69,12 @@ Result<FileStat> VolumeTree::setattr(const RequestContext& context, VolumeNode& 
   if (change.kill_suid_sgid) {
     TRY(kill_privileges(context, object));
   }
+  if (change.size_bytes && !change.mode) {
+    TRY(drop_privileges(object));
+  }
   if (change.mode) {
-    TRY(sys::change_mode(object, *change.mode & kPermissionMask));
+    TRY(sys::change_mode(
+        object, made_mode(node.is_directory() ? kTypeDirectory | *change.mode : *change.mode)));
     if ((*change.mode & kExecuteBits) != 0) {
       // Open for writing here, it could not be executed on the host (ETXTBSY).
       (void)fds_.insert({&node, kHandle}, TRY(sys::reopen_handle(pin->borrow())),
@@ -70,7 +85,7 @@ Result<FileStat> VolumeTree::setattr(const RequestContext& context, VolumeNode& 
   if (change.sets_times()) {
     TRY(sys::change_times(object, change.atime, change.mtime));
   }
-  return view(TRY(sys::stat_object(object)));
+  return view(node, TRY(sys::stat_object(object)));
 }
 
 Result<std::string> VolumeTree::readlink(VolumeNode& node) {
@@ -93,7 +108,8 @@ Result<std::size_t> VolumeTree::getxattr(VolumeNode& node, const char* name, voi
   if (!options_.xattrs) {
     return Errno{EOPNOTSUPP};
   }
-  if (node.made_up() != nullptr) {
+  if (node.made_up() != nullptr ||
+      (drops_privileges(node) && std::strcmp(name, kCapabilityXattr) == 0)) {
     return Errno{ENODATA};
   }
   const sys::FdPin object = TRY(handle(node));
@@ -109,13 +125,16 @@ Result<std::string> VolumeTree::listxattr(const RequestContext& context, VolumeN
   }
   const sys::FdPin object = TRY(handle(node));
   const std::string stored = TRY(sys::list_xattrs({object->borrow(), ""}));
-  if (context.uid == 0) {
+  const bool drops = drops_privileges(node);
+  if (context.uid == 0 && !drops) {
     return stored;
   }
   std::string shown;
   for (std::size_t at = 0; at < stored.size(); at += std::strlen(&stored[at]) + 1) {
     const std::string_view name{&stored[at]};
-    if (!name.starts_with(kTrustedPrefix)) {
+    const bool hidden = (context.uid != 0 && name.starts_with(kTrustedPrefix)) ||
+                        (drops && name == kCapabilityXattr);
+    if (!hidden) {
       shown.append(name).push_back('\0');
     }
   }
@@ -127,6 +146,9 @@ Status VolumeTree::setxattr(const RequestContext& context, VolumeNode& node, con
   TRY(writable(node));
   if (!options_.xattrs) {
     return Errno{EOPNOTSUPP};
+  }
+  if (options_.no_privileges && std::strcmp(name, kCapabilityXattr) == 0) {
+    return Errno{EPERM};
   }
   const sys::FdPin object = TRY(handle(node));
   TRY(sys::set_xattr({object->borrow(), ""}, name, value, flags));

@@ -95,7 +95,7 @@ Result<std::optional<mode_t>> VolumeTree::mode_to_leave(const RequestContext& co
 Status VolumeTree::leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
                               const WriteRequest& request) {
   if (!mode) {
-    return {};
+    return drop_privileges(object);
   }
   if (request.took_privileges != nullptr) {
     *request.took_privileges = true;
@@ -109,6 +109,7 @@ Result<std::size_t> VolumeTree::write(const RequestContext& context, VolumeNode&
   if (request.origin == WriteOrigin::kPageCache) {
     // Stored through a mapping. The kernel looks for an error only, not at how much was written.
     TRY(sys::write_all_at(file->borrow(), buffer, request.size_bytes, request.offset));
+    TRY(drop_privileges({file->borrow(), ""}));
     return request.size_bytes;
   }
   const sys::ObjectRef object{file->borrow(), ""};

@@ -9,10 +9,12 @@ namespace plyfs::volume {
 template <typename Make>
 Status VolumeTree::make_owned(const RequestContext& context, sys::BorrowedFd dir, Make make) {
   const sys::Privileges& privileges = options_.privileges;
-  const uid_t uid =
-      options_.uids.squashed() ? privileges.euid : TRY(options_.uids.to_disk(context.uid));
-  const gid_t gid =
-      options_.gids.squashed() ? privileges.egid : TRY(options_.gids.to_disk(context.gid));
+  const uid_t uid = options_.uids.squashed()
+                        ? privileges.euid
+                        : TRY(options_.uids.to_disk_of_maker(context.uid, context.uid));
+  const gid_t gid = options_.gids.squashed()
+                        ? privileges.egid
+                        : TRY(options_.gids.to_disk_of_maker(context.gid, context.uid));
   sys::set_thread_umask(context.umask);
   const sys::ScopedOwner owner{uid, gid};
   if (!owner.granted()) {
@@ -32,7 +34,7 @@ Result<VolumeEntry> VolumeTree::create(const RequestContext& context, VolumeNode
   const sys::FdPin dir = TRY(handle(parent));
   sys::UniqueFd file;
   TRY(make_owned(context, dir->borrow(), [&]() -> Result<sys::ObjectRef> {
-    file = TRY(sys::create_file(dir->borrow(), name, mode & kPermissionMask));
+    file = TRY(sys::create_file(dir->borrow(), name, made_mode(mode)));
     return sys::ObjectRef{file.borrow(), ""};
   }));
   return adopt_written(parent, name, std::move(file));
@@ -44,7 +46,7 @@ Result<VolumeEntry> VolumeTree::create_unnamed(const RequestContext& context, Vo
   const sys::FdPin dir = TRY(handle(parent));
   sys::UniqueFd file;
   TRY(make_owned(context, dir->borrow(), [&]() -> Result<sys::ObjectRef> {
-    file = TRY(sys::create_unnamed(dir->borrow(), mode & kPermissionMask));
+    file = TRY(sys::create_unnamed(dir->borrow(), made_mode(mode)));
     return sys::ObjectRef{file.borrow(), ""};
   }));
   sys::UniqueFd anchor = TRY(sys::reopen_handle(file.borrow()));
@@ -69,7 +71,7 @@ Result<VolumeEntry> VolumeTree::mknod(const RequestContext& context, VolumeNode&
   TRY(writable(parent));
   const sys::FdPin dir = TRY(handle(parent));
   TRY(make_owned(context, dir->borrow(), [&]() -> Result<sys::ObjectRef> {
-    TRY(sys::make_node(dir->borrow(), name, mode, device));
+    TRY(sys::make_node(dir->borrow(), name, (mode & kTypeMask) | made_mode(mode), device));
     return sys::ObjectRef{dir->borrow(), name};
   }));
   return adopt_named(parent, name, dir->borrow());
@@ -96,7 +98,7 @@ Result<VolumeEntry> VolumeTree::link(VolumeNode& node, VolumeNode& parent, const
   TRY(sys::make_link({object->borrow(), ""}, dir->borrow(), name));
   const FileStat stat = TRY(sys::stat_object({object->borrow(), ""}));
   nodes_.set_place(node, parent, name);
-  return VolumeEntry{nodes_.ref(node), view(stat)};
+  return VolumeEntry{nodes_.ref(node), view(node, stat)};
 }
 
 /// Before a name goes: an object that the kernel knows may be open, and must stay within reach

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/hash.h"
+#include "base/inode_number.h"
 #include "base/log.h"
 #include "sys/file_handle.h"
 #include "sys/object_stat.h"
@@ -12,13 +13,11 @@
 namespace plyfs::volume {
 namespace {
 
-// Inode numbers: the union's have the top bit clear (but for hashed ones). 2^54 inodes in each of
-// up to 511 filesystems; the last is that of the places that we made up.
+// Inode numbers that do not fit 32 bits: 2^54 inodes in each of up to 255 filesystems.
 constexpr std::uint64_t kVolumeBit = std::uint64_t{1} << 63;
 constexpr std::uint64_t kHashedBit = std::uint64_t{1} << 62;
 constexpr unsigned kDeviceShift = 54;
 constexpr std::uint64_t kMaxDevices = 255;
-constexpr std::uint64_t kMadeUpDevice = 255;
 
 constexpr int kMaxDepth = 2048;  // of directories that were all dropped from the cache
 
@@ -42,12 +41,14 @@ void VolumeTree::release(VolumeNode& node) {
 Result<VolumeNode*> VolumeTree::add(Source source) {
   const FileStat stat = TRY(sys::stat_object({source.object.borrow(), ""}));
   const bool close_to_open = TRY(sys::is_close_to_open(source.object.borrow()));
+  const sys::MountRefusals refused = sys::mount_refusals(source.object.borrow());
   const ObjectKey key{static_cast<VolumeIndex>(volumes_.size()), stat.dev, stat.ino};
   VolumeNodeRef root = nodes_.attach(nullptr, {}, key, stamp_of(source.object.borrow(), stat),
                                      entry_type_of(stat.mode));
   nodes_.set_anchor(*root, std::make_shared<const sys::UniqueFd>(std::move(source.object)));
   volumes_.push_back({source.read_only, std::move(source.destination), 0, std::move(source.covered),
-                      close_to_open});
+                      close_to_open, options_.no_privileges || (options_.suid && refused.suid),
+                      refused.devices});
   VolumeNode* const made = root.get();
   kept_.push_back(std::move(root));
   return made;
@@ -94,6 +95,9 @@ std::uint64_t VolumeTree::device_index(dev_t dev) {
 }
 
 std::uint64_t VolumeTree::composed_ino(std::uint64_t index, dev_t dev, ino_t ino) {
+  if (index < kVolumeSpaces && fits_short(ino)) {
+    return short_ino(kUnionSpaces + index, ino);
+  }
   if (index >= kMaxDevices || ino >> kDeviceShift != 0) {
     return hash_pair(dev, ino) | kVolumeBit | kHashedBit;
   }
@@ -102,13 +106,14 @@ std::uint64_t VolumeTree::composed_ino(std::uint64_t index, dev_t dev, ino_t ino
 
 std::uint64_t VolumeTree::shown_ino(VolumeNode& node) {
   if (node.made_up() != nullptr) {
-    return node.key().ino | kMadeUpDevice << kDeviceShift | kVolumeBit;
+    return short_ino(kMadeUpSpace, node.key().ino);
   }
   return shown_ino(node.key().dev, node.key().ino);
 }
 
-FileStat VolumeTree::view(const FileStat& disk) {
+FileStat VolumeTree::view(const VolumeNode& node, const FileStat& disk) {
   FileStat stat = disk;
+  stat.mode = drops_privileges(node) ? without_privileges(disk.mode) : disk.mode;
   stat.ino = shown_ino(disk.dev, disk.ino);
   stat.uid = options_.uids.to_view(disk.uid);
   stat.gid = options_.gids.to_view(disk.gid);
@@ -211,7 +216,8 @@ Result<VolumeEntry> VolumeTree::adopt(VolumeNode& parent, const char* name, sys:
   const FileStat stat = TRY(sys::stat_object({object.borrow(), ""}));
   VolumeNodeRef node = attach(parent, name, object.borrow(), stat);
   (void)fds_.insert({node.get(), kHandle}, std::move(object), sys::FdCache::IfPresent::kKeep);
-  return VolumeEntry{std::move(node), view(stat)};
+  const FileStat shown = view(*node, stat);
+  return VolumeEntry{std::move(node), shown};
 }
 
 /// The same of a file that is open for writing.
@@ -226,7 +232,8 @@ Result<VolumeEntry> VolumeTree::adopt_written(VolumeNode& parent, const char* na
     (void)fds_.insert({node.get(), kWrite}, pin_writer(*node, std::move(file)),
                       sys::FdCache::IfPresent::kKeep);
   }
-  return VolumeEntry{std::move(node), view(stat)};
+  const FileStat shown = view(*node, stat);
+  return VolumeEntry{std::move(node), shown};
 }
 
 Result<VolumeEntry> VolumeTree::adopt_named(VolumeNode& parent, const char* name,
@@ -246,9 +253,15 @@ Result<VolumeEntry> VolumeTree::lookup(VolumeNode& parent, const char* name) {
   VolumeNodeRef known = nodes_.find({parent.volume(), stat.dev, stat.ino});
   if (known && open_already(*known)) {
     nodes_.set_place(*known, parent, name);
-    return VolumeEntry{std::move(known), view(stat)};
+    const FileStat shown = view(*known, stat);
+    return VolumeEntry{std::move(known), shown};
   }
   return adopt_named(parent, name, dir->borrow());
+}
+
+bool VolumeTree::any_without_devices() const {
+  return std::any_of(volumes_.begin(), volumes_.end(),
+                     [](const Volume& volume) { return volume.no_devices; });
 }
 
 bool VolumeTree::any_close_to_open() const {

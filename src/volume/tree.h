@@ -40,6 +40,8 @@ struct TreeOptions {
   IdMap uids{{}, std::nullopt};
   IdMap gids{{}, std::nullopt};
   bool xattrs = true;
+  bool suid = false;           ///< the mount honours suid bits: sources on nosuid are to show none
+  bool no_privileges = false;  ///< ids mean others on disk (D-073)
   sys::Privileges privileges;
   std::size_t max_fds = 4096;
 };
@@ -111,6 +113,8 @@ class VolumeTree {
   Status rename(VolumeNode& from_parent, const char* from, VolumeNode& to_parent, const char* to,
                 unsigned flags);
 
+  /// The mount of some volume's source is nodev.
+  [[nodiscard]] bool any_without_devices() const;
   /// Whether a volume's filesystem must see opens and closes (sys::is_close_to_open).
   [[nodiscard]] bool any_close_to_open() const;
   [[nodiscard]] bool is_close_to_open(const VolumeNode& node) const {
@@ -169,6 +173,8 @@ class VolumeTree {
     std::uint64_t parent_ino = 0;
     std::optional<CoveredPlace> covered;
     bool close_to_open = false;
+    bool no_privileges = false;  ///< suid, sgid and capabilities are not shown
+    bool no_devices = false;
   };
   /// Descriptors of a node in the cache.
   enum Slot : std::uint32_t { kHandle, kRead, kWrite };
@@ -179,7 +185,14 @@ class VolumeTree {
   [[nodiscard]] bool is_set_aside(const VolumeNode& node, sys::BorrowedFd object) const;
   Result<sys::FdPin> reopen(VolumeNode& node);
   static std::uint64_t stamp_of(sys::BorrowedFd object, const FileStat& stat);
-  FileStat view(const FileStat& disk);
+  FileStat view(const VolumeNode& node, const FileStat& disk);
+  [[nodiscard]] bool drops_privileges(const VolumeNode& node) const {
+    return node.made_up() == nullptr && volumes_[node.volume()].no_privileges;
+  }
+  Status drop_privileges(sys::ObjectRef object) const;
+  [[nodiscard]] mode_t made_mode(mode_t mode) const {
+    return (options_.no_privileges ? without_privileges(mode) : mode) & kPermissionMask;
+  }
   std::uint64_t device_index(dev_t dev);
   static std::uint64_t composed_ino(std::uint64_t device_index, dev_t dev, ino_t ino);
   std::uint64_t shown_ino(dev_t dev, ino_t ino) {
@@ -196,8 +209,7 @@ class VolumeTree {
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object);
   Result<std::optional<mode_t>> mode_to_leave(const RequestContext& context, sys::ObjectRef object,
                                               const WriteRequest& request);
-  static Status leave_mode(sys::ObjectRef object, std::optional<mode_t> mode,
-                           const WriteRequest& request);
+  Status leave_mode(sys::ObjectRef object, std::optional<mode_t> mode, const WriteRequest& request);
 
   // new objects
   template <typename Make>

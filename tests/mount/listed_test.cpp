@@ -74,8 +74,8 @@ TEST_CASE("what an opaque file hides may be broken", "[lookup][listing]") {
       INFO("by its listing: " << by_listing);
       Stack stack = Stack{}
                         .lower({aufs_opaque("d/x"), file("d/x/a", "1"), file("d/y/a", "1")})
-                        .lower({dir("d/x").with_xattr("user.overlay.redirect", "../up"),
-                                dir("d/y").with_xattr("user.overlay.redirect", "../up")})
+                        .lower({dir("d/x").with_xattr(overlay_prefix() + "redirect", "../up"),
+                                dir("d/y").with_xattr(overlay_prefix() + "redirect", "../up")})
                         .lower({file("d/x/b", "3")})
                         .upper();
       stack.mount(system);

@@ -546,6 +546,7 @@ TEST_CASE("in a user's mount somebody else's mark leads only where everybody may
     const std::string path = layers.path(0) + "/" + name;
     make_metacopy(path);
     mark(path, "user.overlay.redirect", redirect);
+    REQUIRE(::chmod(path.c_str(), 0644) == 0);
     REQUIRE(::chown(path.c_str(), owner, owner) == 0);
   };
   touch(layers.path(1) + "/private", "0123456789");

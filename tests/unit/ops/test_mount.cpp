@@ -46,7 +46,7 @@ layer::Layer opened_layer(const std::string& path) {
   REQUIRE(root);
   layer.root = *std::move(root);
   layer.path = path;
-  REQUIRE(layer::examine(layer));
+  REQUIRE(layer::examine(layer, layer::mark_rules(XattrNamespace::kProbe)));
   return layer;
 }
 
@@ -114,14 +114,16 @@ void TestMount::start() {
   copyup::Policy policy;
   policy.privileges = sys::current_privileges();
   ops::Foundation made;
-  made.stack = layer::LayerStack{std::move(layers), Xino::kAuto};
+  made.stack =
+      layer::LayerStack{std::move(layers), Xino::kAuto, layer::mark_rules(XattrNamespace::kProbe)};
   made.writer = std::make_unique<layer::UpperWriter>(policy.privileges.dac_override
                                                          ? layer::UpperWriter::Rights::kPrivileged
                                                          : layer::UpperWriter::Rights::kOwnerOnly);
   auto workdir = layer::Workdir::open(opened(work()), opened(layers_[0]), *made.writer);
   REQUIRE(workdir);
   made.workdir = std::make_unique<layer::Workdir>(*std::move(workdir));
-  auto abilities = layer::probe_upper(*made.workdir, kind_.whiteouts, XattrNamespace::kProbe);
+  auto abilities = layer::probe_upper(*made.workdir, kind_.whiteouts, XattrNamespace::kProbe,
+                                      made.stack.rules());
   REQUIRE(abilities);
   abilities->exchange = abilities->exchange && kind_.exchange;
   abilities->rename_whiteout = abilities->rename_whiteout && kind_.rename_whiteout;
