@@ -65,8 +65,7 @@ TEST_CASE("root's mount follows no mark that an ordinary user can write", "[trus
         // A change does not turn them into marks that are believed.
         CHECK(call::chmod(stack("open"), 0755) == "ok");
         CHECK(call::append(stack("x"), "") == "ok");
-        CHECK(call::rename(stack("veil"), stack("veiled")) ==
-              (options[0] == 'r' ? "EXDEV" : "ok"));
+        CHECK(call::rename(stack("veil"), stack("veiled")) == (options[0] == 'r' ? "EXDEV" : "ok"));
         stack.remount();
         CHECK(seen_by_stranger(stack).starts_with("zeros  <ENOENT>"));
       }
