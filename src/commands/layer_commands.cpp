@@ -42,6 +42,7 @@ struct Arguments {
   std::string progress = "auto";
   bool json = false;
   bool all = false;
+  bool userxattr = false;  ///< convert: marks in user.* are believed
   ImageCommitWords image;
 };
 
@@ -264,6 +265,7 @@ int write_tree(const Arguments& arguments, const dump::OpenStack& stack) {
 int convert(Arguments arguments) {
   MountOptions options;
   options.lowers.push_back({arguments.layer, false});
+  options.xattr_namespace = arguments.userxattr ? XattrNamespace::kUser : XattrNamespace::kProbe;
   const bool in_place = arguments.target.empty();
   if (in_place) {
     while (arguments.layer.size() > 1 && arguments.layer.ends_with('/')) {
@@ -293,7 +295,8 @@ int convert(Arguments arguments) {
     const image::Progress progress = [&](const image::Written& so_far) {
       line.show(so_far.entries, so_far.bytes);
     };
-    written = image::convert(**view, format_of(arguments.format), **writer, progress, at);
+    written = image::convert(**view, options.xattr_namespace, format_of(arguments.format), **writer,
+                             progress, at);
   }
   if (written && in_place) {
     at = "";
@@ -302,7 +305,9 @@ int convert(Arguments arguments) {
   }
   if (!written) {
     return fail("cannot convert", at.empty() ? arguments.target : '/' + at, written.error(),
-                remedy_of(written.error()));
+                written.error() == EPERM
+                    ? "others may have written its mark: --userxattr, if you trust them"
+                    : remedy_of(written.error()));
   }
   return report(arguments, (*writer)->written());
 }
@@ -327,6 +332,8 @@ void set_up(CLI::App& app, Arguments& arguments) {
                    "overlay (trusted.*), userxattr (user.*) or aufs (.wh.)")
         ->check(CLI::IsMember({"overlay", "userxattr", "aufs"}))
         ->required();
+    app.add_flag("--userxattr", arguments.userxattr,
+                 "believe marks in user.*, whoever may have written them, as the mount option");
     add_writer_options(app, arguments);
     app.footer(
         "Without TARGET the layer itself is replaced, in one step, when all is written.\n"

@@ -44,9 +44,14 @@ Result<RawNames> read_names(sys::BorrowedFd directory) {
 
 class Converter {
  public:
-  Converter(const View& view, LayerFormat format, TreeWriter& writer, const Progress& progress,
-            std::string& at)
-      : view_(view), format_(format), writer_(writer), progress_(progress), at_(at) {}
+  Converter(const View& view, const layer::MarkRules& rules, LayerFormat format, TreeWriter& writer,
+            const Progress& progress, std::string& at)
+      : view_(view),
+        rules_(rules),
+        format_(format),
+        writer_(writer),
+        progress_(progress),
+        at_(at) {}
 
   Status run() {
     at_.clear();
@@ -116,10 +121,11 @@ class Converter {
     return writer_.add(view_, path, object);
   }
 
-  /// Root would make a mark that every mount believes of one that an ordinary user may have
-  /// written.
+  /// Without `userxattr` root would make a mark that every mount believes of one that an ordinary
+  /// user may have written.
   [[nodiscard]] bool would_forge(layer::Mark mark, const Object& object) const {
-    return format_ == LayerFormat::kOverlay && rules_.privileged && !rules_.believes(object.stat) &&
+    return format_ == LayerFormat::kOverlay && rules_.privileged && !rules_.user &&
+           !rules_.believes(object.stat) &&
            (mark == layer::Mark::kRedirect || mark == layer::Mark::kMetacopy);
   }
 
@@ -163,7 +169,7 @@ class Converter {
   }
 
   const View& view_;
-  const layer::MarkRules rules_ = layer::mark_rules(XattrNamespace::kProbe);
+  const layer::MarkRules rules_;
   const LayerFormat format_;
   TreeWriter& writer_;
   const Progress& progress_;
@@ -173,9 +179,9 @@ class Converter {
 
 }  // namespace
 
-Status convert(const View& view, LayerFormat format, TreeWriter& writer, const Progress& progress,
-               std::string& at) {
-  TRY(Converter(view, format, writer, progress, at).run());
+Status convert(const View& view, XattrNamespace asked, LayerFormat format, TreeWriter& writer,
+               const Progress& progress, std::string& at) {
+  TRY(Converter(view, layer::mark_rules(asked), format, writer, progress, at).run());
   at.clear();
   return writer.finish();
 }

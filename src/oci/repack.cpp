@@ -27,7 +27,8 @@ Result<ImageLayer> repack_layer(const ImageStore& store, const ImageLayer& layer
   const auto view = TRY(image::View::open(*stack));
   const auto writer = TRY(image::make_tar_writer(target, tar::Compression::kGzip));
   TRY(image::convert(
-      *view, image::LayerFormat::kAufs, *writer, [](const image::Written&) {}, at));
+      *view, XattrNamespace::kProbe, image::LayerFormat::kAufs, *writer,
+      [](const image::Written&) {}, at));
   const image::Written& written = writer->written();
   return ImageLayer{written.diff_id, written.digest, static_cast<std::int64_t>(written.size_bytes),
                     media::kLayerGzip};

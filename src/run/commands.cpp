@@ -283,6 +283,11 @@ int run_program(RunOptions options) {
   if (const auto failure = find_home(home)) {
     return fail(*failure, kExitRun);
   }
+  if (options.mount.xattr_namespace == XattrNamespace::kProbe) {
+    // As overlayfs inside has it, whoever runs: both engines, and who reads the upper later, must
+    // see one upper alike.
+    options.mount.xattr_namespace = XattrNamespace::kUser;
+  }
   const bool terminal = terminal_of(options.terminal) != sandbox::Terminal::kShared;
   options.environment = make_environment(options.image_environment, options.environment, terminal);
   return start_run(options, home);

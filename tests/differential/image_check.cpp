@@ -137,7 +137,8 @@ class Check {
   Found convert(const std::string& layer, const std::string& name) const {
     const auto step = [&](const std::string& from, const std::string& format,
                           const std::string& to) {
-      return plyfs({tools_.subject.program(), "convert"}, {from, "--to", format, to});
+      return plyfs({tools_.subject.program(), "convert"},
+                   {from, "--to", format, "--userxattr", to});
     };
     // First of all in one family, whatever the layer was drawn in.
     const std::string first = tools_.directory + "/first" + name;
@@ -155,9 +156,9 @@ class Check {
       for (const std::string& format : way) {
         const std::string from = there;
         there += "-" + std::to_string(i) + format;
-        const ProgramEnd end =
-            run_program({tools_.subject.program(), "convert", from, "--to", format, there},
-                        tools_.directory + "/out");
+        const ProgramEnd end = run_program(
+            {tools_.subject.program(), "convert", from, "--to", format, "--userxattr", there},
+            tools_.directory + "/out");
         // Redirects and metadata-only files: aufs has no words for them.
         constexpr int kSystemError = 2;
         has_words = format != "aufs" || end.code != kSystemError || !has_redirects(expected);

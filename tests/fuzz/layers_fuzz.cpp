@@ -147,7 +147,7 @@ void write_elsewhere(const dump::OpenStack& stack) {
     for (const auto format : {image::LayerFormat::kAufs, image::LayerFormat::kOverlay,
                               image::LayerFormat::kUserXattr}) {
       Collector converted;
-      (void)image::convert(**view, format, converted, nobody, at);
+      (void)image::convert(**view, XattrNamespace::kProbe, format, converted, nobody, at);
     }
   }
 }

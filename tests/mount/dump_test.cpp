@@ -208,7 +208,7 @@ TEST_CASE("dump: a redirect that leads through a mount of the host ends there", 
     return skip("needs root to mount in a layer");
   }
   Stack stack = Stack{}
-                    .lower({dir("new").with_xattr(overlay_prefix() + "redirect", "/m/sub")})
+                    .lower({dir("new").with_xattr("user.overlay.redirect", "/m/sub")})
                     .lower({file("m/sub/f"), file("new/g")})
                     .lower({file("new/h")})
                     .upper();

@@ -97,7 +97,7 @@ _plyfs() {
     diff) words+=" $layers --all --json $(_plyfs_mounts)" ;;
     commit) words+=" $layers --image --message --author -c --change --format --progress --json $(_plyfs_mounts)" ;;
     flatten) words+=" $layers --progress --json $(_plyfs_mounts)" ;;
-    convert) words+=' --to --progress --json' ;;
+    convert) words+=' --to --userxattr --progress --json' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current"; [[ $current == -* ]] || compgen -f -- "$current")
 }
