@@ -38,6 +38,9 @@ std::optional<MountOptions> recorded_stack(const std::string& name) {
     options.work = record->work;
   }
   options.volumes = record->volumes;
+  if (record->userxattr) {
+    options.xattr_namespace = XattrNamespace::kUser;
+  }
   return options;
 }
 

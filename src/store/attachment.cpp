@@ -205,6 +205,7 @@ MaybeFailure Attachment::write_record(const MountOptions& options) {
     record_.data_only += layer.data_only ? 1 : 0;
   }
   record_.image = options.image;
+  record_.userxattr = options.xattr_namespace == XattrNamespace::kUser;
   record_.upper = options.upper ? absolute(*options.upper) : "";
   record_.work = options.work ? absolute(*options.work) : "";
   record_.volumes = options.volumes;

@@ -30,6 +30,7 @@ Json mount_json(const MountRecord& record) {
           {"image", record.image},
           {"upper", record.upper},
           {"work", record.work},
+          {"userxattr", record.userxattr},
           {"volumes", volumes},
           {"volumes_from", record.volumes_from}};
 }
@@ -107,6 +108,7 @@ Result<MountRecord> read_mount(const Home& home, const std::string& key) {
     record.image = json.value("image", std::string{});
     record.upper = json.at("upper").get<std::string>();
     record.work = json.at("work").get<std::string>();
+    record.userxattr = json.value("userxattr", false);  // older records do not say
     for (const Json& volume : json.at("volumes")) {
       record.volumes.push_back(volume_of(volume));
     }

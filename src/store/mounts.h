@@ -22,6 +22,7 @@ struct MountRecord {
   std::string image;          ///< the digest of the image that the lowest layers are of
   std::string upper;
   std::string work;
+  bool userxattr = false;  ///< marks in user.* are believed (layer/mark_rules)
   std::vector<VolumeMount> volumes;
   std::vector<std::string> volumes_from;
   bool live = false;  ///< its daemon holds the record's lock

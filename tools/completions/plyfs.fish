@@ -74,6 +74,7 @@ complete -c plyfs -n '__fish_seen_subcommand_from import' -s i -l input -r -d 'r
 complete -c plyfs -n '__fish_seen_subcommand_from diff' -l all -d 'also equal copies'
 complete -c plyfs -n '__fish_seen_subcommand_from commit' -l format -x -a 'overlay userxattr aufs'
 complete -c plyfs -n '__fish_seen_subcommand_from convert' -l to -x -a 'overlay userxattr aufs'
+complete -c plyfs -n '__fish_seen_subcommand_from convert' -l userxattr -d 'believe marks in user.*'
 complete -c plyfs -n '__fish_seen_subcommand_from commit flatten convert export import' -l progress -x -a 'auto plain none'
 
 complete -c plyfs-dump -a 'which tree layers copyups verify stats snapshot compare'
