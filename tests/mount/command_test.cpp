@@ -151,6 +151,7 @@ void check_second_sigterm(const std::string& transport) {
   CHECK(wait_for(running[0], 60) == 0);
   // ECONNABORTED: io_uring may still be taking its ring down.
   const std::string cut_off = outcome(::fsync(user.fd()));
+  INFO(cut_off);
   CHECK((cut_off == "ENOTCONN" || cut_off == "ECONNABORTED"));
   (void)user.close();
   REQUIRE(place.plyfs({"mount", "-o", options, "mnt"}).exit_code == 0);
