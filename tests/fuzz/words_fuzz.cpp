@@ -19,8 +19,9 @@ void check_names(const std::string& name) {
   FUZZ_CHECK(layer::is_aufs_name(whiteout));
   FUZZ_CHECK(whiteout.substr(layer::kAufsPrefix.size()) == name);
   FUZZ_CHECK(!layer::is_aufs_internal(name) || layer::is_aufs_name(name));
-  const std::uint64_t offset = merge::offset_of_name(name);
-  FUZZ_CHECK(offset >= merge::Listing::kFirstOffset && offset <= std::uint64_t{INT64_MAX});
+  const std::uint64_t order = merge::order_of_name(name);
+  FUZZ_CHECK(order >> merge::Listing::kHalf >= merge::Listing::kFirstOffset);
+  FUZZ_CHECK(order < merge::Listing::kLastOrder);
 }
 
 /// What a user sets can never act as a mark, and comes back under its name.
