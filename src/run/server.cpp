@@ -292,9 +292,6 @@ bool Server::complete_root(MaybeFailure& failure) {
 MaybeFailure Server::serve_union() {
   mount_.mountpoint = stage_.root();
   mount_.volume_mode = VolumeMode::kBind;
-  // Programs that fork, execute and close at once are what runs are for; to follow a caller is to
-  // read what the kernel keeps locked while it executes.
-  mount_.follow = Toggle::kOff;
   attachment_.emplace();
   if (auto failure = attachment_->resolve(mount_)) {
     return failure;
