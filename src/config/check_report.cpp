@@ -59,7 +59,8 @@ void check_io_uring(CheckReport& report, const MountOptions& options, const sys:
   const bool offered = host.over_io_uring == Answer::kYes;
   add(report, "FUSE over io_uring",
       offered && options.uring == Toggle::kOn ? Verdict::kGood : Verdict::kRemark,
-      !offered ? "not offered, so small requests take two to four times as long; on Linux 6.14 and "
+      !offered ? "not offered; what it is worth depends on the machine, little on most; on Linux "
+                 "6.14 and "
                  "newer, as root: echo Y > /sys/module/fuse/parameters/enable_uring"
       : options.uring == Toggle::kOn ? "offered, and will be used"
                                      : "switched off by option");

@@ -9,6 +9,7 @@
 #include "config/cli_stack.h"
 #include "config/config_file.h"
 #include "config/failure_text.h"
+#include "config/nearest.h"
 
 namespace plyfs::config {
 namespace {
@@ -53,7 +54,7 @@ Words of -o:
   redirect_dir=on|off  metacopy=on|off  index=on|off  xino=auto|on|off
   whiteout=auto|char|xattr|aufs  xattr=auto|trusted|user  userxattr
   fsync=auto|strict|volatile  volatile  writeback=on|off  threads=N  timeout=SECONDS
-  noacl  noxattrs  uidmapping=C:H:N  gidmapping=C:H:N  squash_to_root
+  noacl  noxattrs  uidmapping=DISK:SHOWN:COUNT  gidmapping=...  squash_to_root
   squash_to_uid=N  squash_to_gid=N  fsname=NAME  subtype=NAME
   volume=VOLUME  volumes-from=NAME[:ro]  strict-volumes  volume_mode=auto|fuse|bind
   config=FILE  uring=on|off  follow=on|off  passthrough=on|off
@@ -272,8 +273,7 @@ CommandLine parse_compatible(std::string_view program, std::span<const char* con
 
 CommandLine parse_own(std::span<const char* const> arguments, const Surroundings& surroundings) {
   if (arguments.empty()) {
-    return fail_with(
-        usage_failure({"wrong usage", "no command given", Errno{EINVAL}, "see 'plyfs --help'"}));
+    return print(std::string{kHelp});
   }
   const std::string_view command = arguments.front();
   const std::span<const char* const> rest = arguments.subspan(1);
@@ -298,8 +298,12 @@ CommandLine parse_own(std::span<const char* const> arguments, const Surroundings
   if (bare || command.starts_with('-')) {
     return parse_compatible("plyfs", arguments, surroundings);
   }
-  return fail_with(usage_failure(
-      {"unknown command", command, Errno{EINVAL}, "see 'plyfs --help' for the known ones"}));
+  static const std::vector<std::string> kCommands{
+      "mount", "umount", "run",  "ps",     "ls",      "inspect", "rm",   "volume",
+      "image", "check",  "diff", "commit", "flatten", "convert", "help", "unmount"};
+  return fail_with(
+      usage_failure({"unknown command", command, Errno{EINVAL},
+                     suggestion(command, kCommands, "see 'plyfs --help' for the known ones")}));
 }
 
 }  // namespace

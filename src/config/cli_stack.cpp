@@ -1,9 +1,11 @@
 #include "config/cli_stack.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "config/failure_text.h"
+#include "config/nearest.h"
 #include "config/volume_spec.h"
 
 namespace plyfs::config {
@@ -113,6 +115,30 @@ void finish_options(const Surroundings& surroundings, CommandLine& line) {
   }
 }
 
+namespace {
+
+/// Names the option that is not known; without one, the argument that is too many.
+Failure unexpected(CLI::App& app, const std::string& help_hint) {
+  const std::vector<std::string> extras = app.remaining();
+  const auto option = std::ranges::find_if(
+      extras, [](const std::string& word) { return word.size() > 1 && word.front() == '-'; });
+  const std::string hint = "see '" + help_hint + " --help'";
+  if (option == extras.end()) {
+    return usage_failure(
+        {"too many arguments", extras.empty() ? "" : extras.front(), Errno{EINVAL}, hint});
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* const each : app.get_options()) {
+    for (const std::string& name : each->get_lnames()) {
+      known.push_back("--" + name);
+    }
+  }
+  const std::string word = option->substr(0, option->find('='));
+  return usage_failure({"unknown option", *option, Errno{EINVAL}, suggestion(word, known, hint)});
+}
+
+}  // namespace
+
 std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const> arguments,
                                       const std::string& help_hint) {
   // CLI11 takes them last first.
@@ -121,6 +147,8 @@ std::optional<CommandLine> run_parser(CLI::App& app, std::span<const char* const
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     return print(app.help());
+  } catch (const CLI::ExtrasError&) {
+    return fail_with(unexpected(app, help_hint));
   } catch (const CLI::ParseError& error) {
     return fail_with(usage_failure(
         {"wrong usage", error.what(), Errno{EINVAL}, "see '" + help_hint + " --help'"}));

@@ -7,6 +7,7 @@
 
 #include "config/failure_text.h"
 #include "config/fuse_words.h"
+#include "config/nearest.h"
 #include "config/option_text.h"
 #include "config/volume_spec.h"
 
@@ -238,7 +239,9 @@ template <std::vector<IdMapping> IdPolicy::*kMember>
 MaybeFailure on_mapping(const Word& word, Target& target) {
   auto mappings = parse_id_mappings(word.value.value_or(""));
   if (!mappings) {
-    return bad_value(word, "use CONTAINER:HOST:SIZE, repeated with colons");
+    return bad_value(word,
+                     "use DISK:SHOWN:COUNT (ids on disk, ids that users see, how many); more "
+                     "ranges follow after a colon");
   }
   target.options.ids.*kMember = std::move(*mappings);
   return std::nullopt;
@@ -408,8 +411,13 @@ constexpr std::array<std::pair<std::string_view, Handler>, 42> kHandlers{{
 
 MaybeFailure on_unknown(const Word& word, Target& target) {
   if (target.unknown == UnknownWords::kRefuse) {
-    return usage_failure({"unknown option", word.text, Errno{EINVAL},
-                          "remove it, or see 'plyfs mount --help' for the known ones"});
+    std::vector<std::string> words;
+    for (const auto& [name, handler] : kHandlers) {
+      words.emplace_back(name);
+    }
+    return usage_failure(
+        {"unknown option", word.text, Errno{EINVAL},
+         suggestion(word.key, words, "remove it, or see 'plyfs mount --help' for the known ones")});
   }
   target.warnings.push_back("unknown argument ignored: " + shown(word.text));
   return std::nullopt;

@@ -138,8 +138,11 @@ MaybeFailure look_at_work(const MountOptions& options, StackFacts& stack) {
 
 MaybeFailure inside_failure(std::string_view what, const Named& inner, const Named& outer,
                             std::string_view outer_name) {
-  const std::string remedy = "it lies inside the " + std::string{outer_name} + " " +
-                             shown(outer.path) + ": use a directory outside";
+  const bool same = !inner.to_be_made && inner.facts.identity() == outer.facts.identity();
+  const std::string remedy = same ? "it is the " + std::string{outer_name} + " " +
+                                        shown(outer.path) + " itself: use another directory"
+                                  : "it lies inside the " + std::string{outer_name} + " " +
+                                        shown(outer.path) + ": use a directory outside";
   return mount_failure({what, inner.path, Errno{EINVAL}, remedy});
 }
 

@@ -296,14 +296,25 @@ TEST_CASE("what is missing on the machine gets one line with cause and remedy", 
 TEST_CASE("no mountpoint and no command are wrong usage", "[command]") {
   on(plyfs_only(), [](const System&) {
     const Place place(usual());
-    for (const Arguments& arguments :
-         {Arguments{}, Arguments{"mount", "-o", kUsual}, Arguments{"nonsense"},
-          Arguments{"mount", "--nonsense", "mnt"}}) {
+    for (const Arguments& arguments : {Arguments{"mount", "-o", kUsual}, Arguments{"nonsense"},
+                                       Arguments{"mount", "--nonsense", "mnt"}}) {
       const Ran ran = place.plyfs(arguments);
       INFO(ran.err);
       CHECK(ran.exit_code == 1);
       CHECK(ran.err.starts_with("plyfs: "));
     }
+    CHECK(place.plyfs({}).out == place.plyfs({"--help"}).out);
+    CHECK(place.plyfs({"mont"}).err ==
+          "plyfs: unknown command: mont: Invalid argument; did you mean 'mount'? see 'plyfs "
+          "--help' for the known ones\n");
+    CHECK(place.plyfs({"mount", "mnt", "--lowr", "low"}).err ==
+          "plyfs: unknown option: --lowr: Invalid argument; did you mean '--lower'? see 'plyfs "
+          "mount --help'\n");
+    CHECK(
+        place.plyfs({"mount", "-o", "lowrdir=low", "mnt"}).err.find("did you mean 'lowerdir'? ") !=
+        std::string::npos);
+    CHECK(place.plyfs({"mount", "--lower", "low", "--upper", "low", "mnt"})
+              .err.find("it is the layer low itself") != std::string::npos);
     CHECK(place.plyfs({"--version"}).out.starts_with("plyfs version "));
     CHECK(place.plyfs({"--help"}).exit_code == 0);
     CHECK(place.plyfs({"mount", "--help"}).out.find("lowerdir") != std::string::npos);
